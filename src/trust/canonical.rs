@@ -10,7 +10,6 @@ use serde_json::Value;
 /// The canonical form of a value.
 ///
 /// A value with a number that is no integer has none: the reader of outside bytes refuses those, and we make none.
-
 pub fn encode(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();
     write(value, &mut out);
