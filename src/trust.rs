@@ -2,9 +2,19 @@
 //! no clock; `now` is passed in.
 
 pub mod canonical;
+pub mod delegation;
+pub mod envelope;
 pub mod error;
+pub mod hashes;
+pub mod json;
 pub mod key;
+pub mod limits;
 pub mod role;
+pub mod root;
+pub mod snapshot;
+pub mod targets;
+pub mod threshold;
+pub mod time;
 
 pub use error::Error;
 pub use key::{Key, KeyId};
