@@ -9,12 +9,14 @@ pub mod hashes;
 pub mod json;
 pub mod key;
 pub mod limits;
+pub mod pin;
 pub mod role;
 pub mod root;
 pub mod snapshot;
 pub mod targets;
 pub mod threshold;
 pub mod time;
+pub mod update;
 
 pub use error::Error;
 pub use key::{Key, KeyId};
