@@ -3,6 +3,8 @@
 
 pub mod canonical;
 pub mod delegation;
+pub mod draft;
+pub mod entry;
 pub mod envelope;
 pub mod error;
 pub mod hashes;
