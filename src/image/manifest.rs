@@ -133,7 +133,7 @@ pub enum Kind {
     /// One image (or artifact).
     Image {
         /// The configuration blob.
-        config: Descriptor,
+        config: Box<Descriptor>,
         /// The layer blobs, lowest first.
         layers: Vec<Descriptor>,
     },
@@ -208,7 +208,7 @@ impl Manifest {
                 let layers = body.layers.unwrap_or_default();
                 let most = if artifact_type.is_some() { MAX_ARTIFACT_LAYERS } else { MAX_IMAGE_LAYERS };
                 cap("layers", layers.len(), most as u64)?;
-                Kind::Image { config, layers }
+                Kind::Image { config: Box::new(config), layers }
             }
             OCI_INDEX | DOCKER_LIST => {
                 if body.config.is_some() || body.layers.is_some() {
