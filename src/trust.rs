@@ -21,6 +21,7 @@ pub mod targets;
 pub mod threshold;
 pub mod time;
 pub mod update;
+pub mod verdict;
 
 pub use error::Error;
 pub use key::{Key, KeyId};
