@@ -1,3 +1,4 @@
-//! The integration tests: one binary.
+//! The integration tests: one binary, so that one link serves them all.
 
+mod http;
 mod support;
