@@ -52,8 +52,8 @@ async fn a_certificate_for_another_name_is_refused() {
     let port = registry.host().rsplit_once(':').unwrap().1.to_owned();
     let client = Client::new(Options { ca: Some(registry.ca_file()), ..options() });
     let message =
-        tls_message(fetch(&client.repository(&format!("127.0.0.2:{port}"), "acme/app").unwrap(), &tag("1.0")).await);
-    assert!(message.contains("another name") || message.contains("refuses"), "{message}");
+        tls_message(fetch(&client.repository(&format!("localhost:{port}"), "acme/app").unwrap(), &tag("1.0")).await);
+    assert!(message.contains("another name"), "{message}");
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ async fn a_blob_is_pushed_in_one_piece_and_only_once() {
         assert_eq!(registry.repo("acme/app").blob(digest), Some(content.clone()));
         let methods: Vec<_> = registry.log().iter().map(|e| e.method.clone()).collect();
         assert_eq!(methods, ["HEAD", "POST", "PUT"]);
+        assert_eq!(registry.log()[2].received, content.len() as u64);
         repository.put_blob(content).await.unwrap();
         assert_eq!(registry.log().len(), 4);
     }

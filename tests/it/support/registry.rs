@@ -54,7 +54,7 @@ impl TestRegistry {
         Self::launch(false)
     }
 
-    /// A registry on TLS, its certificate for `127.0.0.1` and `localhost` from a CA made for it ([`Self::ca_file`]).
+    /// A registry on TLS, its certificate, for `127.0.0.1` and no other name, from a CA made for it ([`Self::ca_file`]).
     pub fn start_tls() -> Self {
         Self::launch(true)
     }

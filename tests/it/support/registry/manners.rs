@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// How the registry behaves. The default is a well-behaved current registry.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch")]
 pub struct Manners {
     /// Whether it has the referrers API.
     pub referrers: bool,

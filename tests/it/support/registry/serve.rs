@@ -59,7 +59,7 @@ pub(super) fn run(
     });
 }
 
-/// A server certificate for the loopback names, and its CA in PEM.
+/// A server certificate for `127.0.0.1`, and its CA in PEM.
 pub(super) fn certificates() -> (ServerConfig, String) {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -68,8 +68,8 @@ pub(super) fn certificates() -> (ServerConfig, String) {
     let pem = ca.self_signed(&ca_key).unwrap().pem();
     let issuer = rcgen::Issuer::new(ca, ca_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let certificate = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let certificate =
+        rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
     let secret = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let settings = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
