@@ -9,6 +9,7 @@
 //! - "Not there", "not allowed", "too busy" and "broken" are told apart ([`Error`]).
 
 pub mod head;
+pub mod http;
 pub mod layout;
 pub mod memory;
 

@@ -2,17 +2,19 @@
 //! no clock; `now` is passed in.
 
 pub mod canonical;
+pub mod clock_rule;
 pub mod delegation;
 pub mod draft;
 pub mod entry;
 pub mod envelope;
-pub mod clock_rule;
 pub mod error;
 pub mod hashes;
+pub mod intent;
 pub mod json;
 pub mod key;
 pub mod limits;
 pub mod pin;
+pub mod plan;
 pub mod policy;
 pub mod role;
 pub mod root;

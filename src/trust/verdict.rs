@@ -112,8 +112,8 @@ fn judge_tag(
     if !ruling.allows_tag(tag) {
         return Err(Refusal::TagNotTrusted { what: tag.to_string() });
     }
-    let (found, entry) = look_up(trusted, &name.tag_path(tag))?
-        .ok_or_else(|| Refusal::NotSigned { what: tag.to_string() })?;
+    let (found, entry) =
+        look_up(trusted, &name.tag_path(tag))?.ok_or_else(|| Refusal::NotSigned { what: tag.to_string() })?;
     let signed = entry.manifest.digest;
     let Some(asked) = asked.filter(|asked| *asked != signed) else {
         return Ok(endorse(trusted, &found, entry, None));
@@ -147,9 +147,8 @@ fn judge_digest(
     if !entry.counts_by(|tag| may_sign(trusted, &found, name, tag)) {
         return Err(not_signed());
     }
-    let trusted_tag = |tag: &str| {
-        may_sign(trusted, &found, name, tag) && tag.parse().is_ok_and(|tag: Tag| ruling.allows_tag(&tag))
-    };
+    let trusted_tag =
+        |tag: &str| may_sign(trusted, &found, name, tag) && tag.parse().is_ok_and(|tag: Tag| ruling.allows_tag(&tag));
     if !entry.counts_by(trusted_tag) {
         let tags: Vec<_> = entry.custom.tags.iter().chain(&entry.custom.former).map(String::as_str).collect();
         return Err(Refusal::TagNotTrusted { what: tags.join(", ") });
