@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use futures_util::stream;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
