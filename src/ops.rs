@@ -6,3 +6,4 @@ pub mod intents;
 pub mod key;
 pub mod publish;
 pub mod ring;
+pub mod transfer;
