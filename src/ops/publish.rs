@@ -205,9 +205,11 @@ impl Publisher<'_> {
             files.insert(file.file_name(), file.bytes);
             signed.insert(RoleKind::Root);
             // What the former keys signed need not verify under the new ones.
-            resign.extend([RoleKind::Timestamp, RoleKind::Snapshot, RoleKind::Targets].into_iter().filter(|kind| {
-                trusted.root.rotates(*kind, &root)
-            }));
+            resign.extend(
+                [RoleKind::Timestamp, RoleKind::Snapshot, RoleKind::Targets]
+                    .into_iter()
+                    .filter(|kind| trusted.root.rotates(*kind, &root)),
+            );
         }
 
         let present = signed_file(RoleKind::Targets, &trusted.targets);
@@ -239,7 +241,8 @@ impl Publisher<'_> {
 
         let mut snapshot = signed_file(RoleKind::Snapshot, &trusted.snapshot);
         if targets != present || resign.contains(&RoleKind::Snapshot) {
-            let unsigned = ground.next_snapshot(Some(&snapshot), std::slice::from_ref(&targets), &[]).map_err(&trust)?;
+            let unsigned =
+                ground.next_snapshot(Some(&snapshot), std::slice::from_ref(&targets), &[]).map_err(&trust)?;
             snapshot = self.ring.sign(self.client.name, unsigned, &[root.authority(RoleKind::Snapshot)]).await?;
             signed.insert(RoleKind::Snapshot);
         }
@@ -290,11 +293,8 @@ impl Publisher<'_> {
     /// Puts the next head where the base still stands; false where it does not.
     async fn put(&self, base: &Updated, next: &Next) -> Result<bool, Error> {
         let draft = build_head(self.repository(), &next.files, self.client.name, base.manifest.as_ref())?;
-        let held: BTreeSet<Digest> = base
-            .manifest
-            .iter()
-            .flat_map(|head| head.files().chain(head.former()).map(|layer| layer.digest))
-            .collect();
+        let held: BTreeSet<Digest> =
+            base.manifest.iter().flat_map(|head| head.files().chain(head.former()).map(|layer| layer.digest)).collect();
         push_blobs(self.repository(), draft.blobs.into_iter().filter(|blob| !held.contains(&Digest::of(blob)))).await?;
         let point = Point::Tag(Head::tag());
         let etag = base.head.etag.as_deref();
@@ -368,9 +368,7 @@ async fn pause(attempt: u32) -> Result<(), Error> {
 /// Random bytes from the operating system.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|e| Error::Program {
-        program: "getrandom".to_owned(),
-        message: e.to_string(),
-    })?;
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Error::Program { program: "getrandom".to_owned(), message: e.to_string() })?;
     Ok(bytes)
 }

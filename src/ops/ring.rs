@@ -108,10 +108,8 @@ impl<'a> Ring<'a> {
                     let (signer, message) = (self.signer(&key.id())?, unsigned.message().clone());
                     // A device or program may take its time; the runtime goes on meanwhile.
                     let signature = tokio::task::spawn_blocking(move || signer.sign(&message)).await;
-                    let signature = signature.map_err(|e| keystore::Error::Device {
-                        name: id.short(),
-                        message: e.to_string(),
-                    })??;
+                    let signature = signature
+                        .map_err(|e| keystore::Error::Device { name: id.short(), message: e.to_string() })??;
                     signatures.insert(id.clone(), signature);
                 }
             }
