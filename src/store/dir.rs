@@ -427,6 +427,28 @@ mod tests {
         assert!(matches!(&error, Error::Io { action: "create", path, .. } if path.contains("file/trust")), "{error}");
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_read_only_memory_is_an_error_and_not_an_empty_one() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_home, store, folder) = used();
+        let set = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+        set(0o500);
+        // Root may write anywhere; only then is there nothing to see.
+        let is_root = File::create(folder.join("probe")).is_ok();
+        let refused = {
+            let memory = store.open(&name());
+            memory.and_then(|mut memory| memory.write("snapshot.json", b"{}"))
+        };
+        set(0o000);
+        let hidden = store.open(&name()).err();
+        set(0o700);
+        if !is_root {
+            assert!(matches!(&refused, Err(Error::Io { path, .. }) if path.contains("acme%2Fapp")), "{refused:?}");
+            assert!(matches!(&hidden, Some(Error::Io { .. })), "{hidden:?}");
+        }
+    }
+
     #[test]
     fn a_verification_that_finds_nothing_new_writes_nothing() {
         let (_home, store, folder) = used();
@@ -438,7 +460,6 @@ mod tests {
             memory.set_head("loc", Some(&mark)).unwrap();
         };
         visit(&seen.to_string());
-        fs::remove_dir(folder.join(ROLES)).ok();
         let changed = || fs::metadata(folder.join(MARKS)).unwrap().modified().unwrap();
         let before = changed();
         visit("2026-11-21T00:59:00Z");
