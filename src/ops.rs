@@ -7,3 +7,4 @@ pub mod key;
 pub mod publish;
 pub mod ring;
 pub mod transfer;
+pub mod trust;
