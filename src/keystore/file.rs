@@ -154,7 +154,8 @@ fn stem(id: &KeyId) -> Result<&str, Error> {
     if text.bytes().all(|byte| byte.is_ascii_hexdigit()) { Ok(text) } else { Err(Error::Missing(id.to_string())) }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};

@@ -93,6 +93,25 @@ fn a_key_that_was_made_is_listed_and_signs() {
 }
 
 #[test]
+fn a_purpose_comes_back_as_it_was_given_or_is_refused() {
+    every_store(|name, store, _| {
+        for signer in ["é-\"quoted\"", "a:b", "targets/amy"] {
+            let purpose = Purpose::Signer(signer.to_owned());
+            let info = store.generate(Algorithm::Ed25519, purpose.clone(), None, &GOOD).unwrap();
+            assert!(store.list().unwrap().contains(&info), "{name}");
+            assert_eq!(info.purpose, Some(purpose), "{name}");
+        }
+        let count = store.list().unwrap().len();
+        for signer in ["", "two words", "bell\u{7}"] {
+            let error =
+                store.generate(Algorithm::Ed25519, Purpose::Signer(signer.to_owned()), None, &GOOD).unwrap_err();
+            assert!(matches!(error, Error::Unusable { .. }), "{name}: {error}");
+        }
+        assert_eq!(store.list().unwrap().len(), count, "{name}");
+    });
+}
+
+#[test]
 fn a_wrong_passphrase_opens_nothing_and_the_error_names_the_key() {
     every_store(|name, store, _| {
         let info = store.generate(Algorithm::Ed25519, Purpose::Targets, None, &GOOD).unwrap();
