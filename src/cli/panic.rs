@@ -1,0 +1,38 @@
+//! Panics: a fault of the program, told in one sentence, exit 1.
+
+use std::panic::{self, PanicHookInfo, UnwindSafe};
+
+use super::console::{Console, Environment};
+use super::options::Speech;
+use super::report::{Exit, Failure};
+
+/// Runs the program; a panic in it ends as exit 1 instead of the language's own 101.
+pub fn guard(run: impl FnOnce() -> Exit + UnwindSafe) -> Exit {
+    panic::catch_unwind(run).unwrap_or(Exit::Failed)
+}
+
+/// Makes panics speak as other failures do.
+pub fn install_hook() {
+    panic::set_hook(Box::new(|info| {
+        let console = Console::new(&Speech::default(), &Environment::process());
+        console.talk.failure(&told(info));
+    }));
+}
+
+fn told(info: &PanicHookInfo<'_>) -> Failure {
+    let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let message = info.payload_as_str().unwrap_or("no message");
+    Failure::failed(format!("boltseal has a fault of its own at {place}: {message}"))
+        .hint("nothing was trusted because of it; please report this line and what you ran")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_exit_1() {
+        assert_eq!(guard(|| panic!("on purpose")), Exit::Failed);
+        assert_eq!(guard(|| Exit::Policy), Exit::Policy);
+    }
+}
