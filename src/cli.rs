@@ -49,10 +49,19 @@ use session::Session;
 /// Boltseal signs what a tag is, under The Update Framework (TUF), with keys that it manages. It keeps the signed
 /// metadata in the image's own repository and refuses an image that is not what was signed, or no longer current.
 #[derive(Debug, Parser)]
-#[command(name = "boltseal", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "boltseal",
+    version,
+    max_term_width = 100,
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs",
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 #[command(after_help = "\
 IMAGE is `name[:tag][@digest]`, or `oci:FOLDER:TAG` for an image layout on disk.
-Exit codes: 0 trusted, 2 wrong usage, 10-16 not trusted, 20-22 registry trouble, 30 keys, 31 try again.
+Exit codes: 0 done or trusted, 1 unexpected, 2 wrong usage, 10-16 not trusted, 20-22 registry,
+30 keys, 31 try again.
 `boltseal quickstart` shows the whole story in seconds.")]
 pub struct Cli {
     #[command(flatten)]
@@ -69,9 +78,9 @@ pub enum Verb {
     Quickstart(quickstart::Args),
     /// Make the keys and the trust data of an image name
     Init(init::Args),
-    /// Sign what tags are
+    /// Sign images: which digest each tag is
     Sign(sign::Args),
-    /// Verify what tags are, and print their digests
+    /// Verify images and print their digests
     Verify(verify::Args),
     /// Print `name@digest`, only if it is verified
     Resolve(resolve::Args),
@@ -81,7 +90,7 @@ pub enum Verb {
     Inspect(inspect::Args),
     /// Take back what was signed
     Revoke(revoke::Args),
-    /// Sign anew what expires soon
+    /// Sign again what expires soon
     Refresh(refresh::Args),
     /// Show what expires when
     Status(status::Args),
@@ -109,7 +118,7 @@ fn run(arguments: &[OsString], environment: Environment) -> Exit {
     let console = Console::new(&cli.global.speech, &environment);
     let result = log::start(cli.global.speech.verbose, &environment)
         .and_then(|()| cli.verb.run(console.clone(), cli.global, environment));
-    console.finish(result)
+    console.finish(&result)
 }
 
 /// `--output docker` is a form of `inspect` alone.

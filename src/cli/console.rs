@@ -1,5 +1,6 @@
 //! What every run has before anything else: its ways to speak, and the environment it reads.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Arc;
 
@@ -13,22 +14,33 @@ use super::report::{Exit, Failure, Outcome};
 use super::talk::{self, Talk, Volume};
 
 /// Reads variables of the environment. Injected, so that tests bring their own.
-pub struct Environment(Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>);
+#[derive(Clone)]
+pub struct Environment(Source);
+
+#[derive(Clone)]
+enum Source {
+    Process,
+    Given(BTreeMap<&'static str, &'static str>),
+}
 
 impl Environment {
     /// The process's environment.
     pub fn process() -> Self {
-        Self(Box::new(|name| std::env::var_os(name)))
+        Self(Source::Process)
     }
 
     /// An environment of exactly these variables.
     pub fn of<const N: usize>(variables: [(&'static str, &'static str); N]) -> Self {
-        Self(Box::new(move |name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())))
+        Self(Source::Given(BTreeMap::from(variables)))
     }
 
     /// A variable's value; none where it is unset or empty.
     pub fn value(&self, name: &str) -> Option<OsString> {
-        (self.0)(name).filter(|value| !value.is_empty())
+        let value = match &self.0 {
+            Source::Process => std::env::var_os(name),
+            Source::Given(variables) => variables.get(name).map(OsString::from),
+        };
+        value.filter(|value| !value.is_empty())
     }
 
     /// A variable's value as text.
@@ -73,8 +85,8 @@ impl Console {
     }
 
     /// Reports how the run ended, and says what the process exits with.
-    pub fn finish(&self, result: Result<Outcome, Failure>) -> Exit {
-        let exit = match &result {
+    pub fn finish(&self, result: &Result<Outcome, Failure>) -> Exit {
+        let exit = match result {
             Ok(outcome) => outcome.exit(),
             Err(failure) => {
                 self.fail(failure);
@@ -93,7 +105,7 @@ impl Console {
     /// Reports a failure of the run as a whole: on standard error, and as a document where JSON is wanted.
     fn fail(&self, failure: &Failure) {
         if self.output.is_json() {
-            let body = std::collections::BTreeMap::from([("error", failure)]);
+            let body = BTreeMap::from([("error", failure)]);
             self.output.document("error", &body);
         }
         self.talk.failure(failure);
@@ -110,16 +122,16 @@ impl Console {
         };
         if !error.use_stderr() {
             console.output.bytes(text(color(environment, output::is_terminal())).as_bytes());
-            return console.finish(Ok(Outcome::Done));
+            return console.finish(&Ok(Outcome::Done));
         }
         if console.output.is_json() {
             let sentence = rendered.to_string();
             let sentence = sentence.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
             let failure = Failure::usage(sentence).hint("`boltseal help VERB` shows how it is used");
-            console.output.document("error", &std::collections::BTreeMap::from([("error", &failure)]));
+            console.output.document("error", &BTreeMap::from([("error", &failure)]));
         }
         console.talk.styled(&text(color(environment, talk::is_terminal())));
-        console.finish(Ok(Outcome::Reported(Exit::Usage)))
+        console.finish(&Ok(Outcome::Reported(Exit::Usage)))
     }
 }
 

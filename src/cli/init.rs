@@ -15,8 +15,8 @@ Examples:
   boltseal init localhost:5000/app --expiry timestamp=2d --expiry root=2y
   boltseal init oci:./images --name registry.example.com/acme/app
 
-The root key that the policy already pins for NAME is used where the key store holds it, else one is
-made. Back up the root key afterwards: `boltseal key export --all --to FILE`.")]
+The root key that the policy already pins for NAME is used where the key store holds it, else one
+is made. Back up the root key afterwards: `boltseal key export --all --to FILE`.")]
 pub struct Args {
     /// The image name, or `oci:FOLDER` for an image layout
     #[arg(value_name = "NAME")]

@@ -18,10 +18,11 @@ use crate::keystore::{Algorithm, Purpose};
 /// Arguments of `key`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Passphrases come from BOLTSEAL_ROOT_PASSPHRASE, BOLTSEAL_TARGETS_PASSPHRASE, BOLTSEAL_SNAPSHOT_PASSPHRASE,
-BOLTSEAL_TIMESTAMP_PASSPHRASE, BOLTSEAL_ONLINE_PASSPHRASE or BOLTSEAL_SIGNER_<NAME>_PASSPHRASE, then from
-BOLTSEAL_PASSPHRASE, then from DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE and DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE,
-each also as a file's name in a variable that ends in _FILE, and last from a prompt.")]
+Passphrases come from the first of these variables that is set, else from a prompt:
+  BOLTSEAL_ROOT_PASSPHRASE, and likewise TARGETS, SNAPSHOT, TIMESTAMP, ONLINE, SIGNER_<NAME>
+  BOLTSEAL_PASSPHRASE
+  DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE, DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE
+Each may also name a file that holds the passphrase, with `_FILE` at its end.")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -52,13 +53,13 @@ pub enum Verb {
 /// What the use case refuses, as an exit code with a sentence.
 pub fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     match args.verb {
-        Verb::Generate(args) => generate::run(args, session),
+        Verb::Generate(args) => generate::run(&args, session),
         Verb::List(args) => list::run(&args, session),
-        Verb::Import(args) => import::run(args, session),
+        Verb::Import(args) => import::run(&args, session),
         Verb::Export(args) => export::run(args, session),
         Verb::Passwd(args) => passwd::run(args, session),
         Verb::Rotate(args) => super::wait(rotate::run(args, session)),
-        Verb::Remove(args) => remove::run(args, session),
+        Verb::Remove(args) => remove::run(&args, session),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Panics: a fault of the program, told in one sentence, exit 1.
 
+use std::any::Any;
 use std::panic::{self, PanicHookInfo, UnwindSafe};
 
 use super::console::{Console, Environment};
@@ -21,9 +22,17 @@ pub fn install_hook() {
 
 fn told(info: &PanicHookInfo<'_>) -> Failure {
     let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-    let message = info.payload_as_str().unwrap_or("no message");
+    let message = payload(info.payload());
     Failure::failed(format!("boltseal has a fault of its own at {place}: {message}"))
         .hint("nothing was trusted because of it; please report this line and what you ran")
+}
+
+fn payload(payload: &dyn Any) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ Examples:
   boltseal pull app:1.0 --with podman
   boltseal pull app:1.0 --to oci:./images
 
-The engine is `--with`, else `BOLTSEAL_ENGINE`, else the first of docker, podman, nerdctl and ctr that answers.
-The tag is set as `docker pull` sets it. `DOCKER_CONTENT_TRUST=0` turns verification off where the policy allows it.")]
+The engine is `--with`, else `BOLTSEAL_ENGINE`, else the first of docker, podman, nerdctl and ctr
+that answers. The tag is set as `docker pull` sets it. `DOCKER_CONTENT_TRUST=0` turns verification
+off where the policy allows that.")]
 pub struct Args {
     /// The image
     #[arg(value_name = "IMAGE")]

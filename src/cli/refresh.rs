@@ -12,8 +12,8 @@ Examples:
   boltseal refresh registry.example.com/acme/app
   boltseal refresh app db cache
 
-Signs each role again that has half of its life behind it, with the keys at hand; usually that is the online key alone.
-Fails when a role whose key is elsewhere is in the last quarter of its life.")]
+Signs each role again that has half of its life behind it, with the keys at hand; usually that is
+the online key alone. Fails when a role whose key is elsewhere is in the last quarter of its life.")]
 pub struct Args {
     /// The image names, or `oci:FOLDER` for image layouts
     #[arg(required = true, value_name = "NAME")]

@@ -13,7 +13,8 @@ Examples:
   boltseal revoke app@sha256:... --yes
   boltseal revoke app:1.0 --all-digests
 
-Fails if the image still verifies afterwards, and names who vouches for it. The image itself stays in the registry.")]
+Fails if the image still verifies afterwards, and names who vouches for it. The image itself stays
+in the registry.")]
 pub struct Args {
     /// The image: a tag, a digest or both
     #[arg(value_name = "IMAGE")]

@@ -15,11 +15,13 @@ use crate::image::{Digest, ImageName};
 Examples:
   boltseal sign registry.example.com/acme/app:1.0
   boltseal sign localhost:5000/app:1.0 localhost:5000/app:latest
-  docker buildx build --push -t $IMAGE --metadata-file build.json . && boltseal sign $IMAGE --metadata-file build.json
-  podman push --digestfile digest $IMAGE && boltseal sign $IMAGE --digestfile digest
+  boltseal sign $IMAGE --metadata-file build.json
+      after: docker buildx build --push -t $IMAGE --metadata-file build.json .
+  boltseal sign $IMAGE --digestfile digest
+      after: podman push --digestfile digest $IMAGE
 
-Without a digest the manifest that the registry holds under the tag now is signed. With one, the registry must hold
-that digest under the tag. No layers are pulled.")]
+Without a digest the manifest that the registry holds under the tag now is signed. With one, the
+registry must hold that digest under the tag. No layers are pulled.")]
 pub struct Args {
     /// The images; each with a tag
     #[arg(required = true, value_name = "IMAGE")]

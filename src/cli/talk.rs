@@ -56,10 +56,9 @@ impl Talk {
 
     /// Says why something failed, then what to do.
     pub fn failure(&self, failure: &Failure) {
-        let mut text = format!("{} {}\n", "error:".red().bold(), shown(&failure.message));
-        for hint in &failure.hints {
-            text += &format!("{} {}\n", "hint:".cyan().bold(), shown(hint));
-        }
+        let hints = failure.hints.iter().map(|hint| format!("{} {}\n", "hint:".cyan().bold(), shown(hint)));
+        let text: String =
+            std::iter::once(format!("{} {}\n", "error:".red().bold(), shown(&failure.message))).chain(hints).collect();
         self.write(&text);
     }
 

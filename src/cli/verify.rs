@@ -14,7 +14,8 @@ Examples:
   boltseal verify --registry app:1.0
   boltseal verify oci:./images:1.0 --name registry.example.com/acme/app
 
-Each verified image is a line `DIGEST  IMAGE`. The verdict is the true one, whatever the policy's mode.")]
+Each verified image is a line `DIGEST  IMAGE`. The verdict is the true one, whatever the policy's
+mode.")]
 pub struct Args {
     /// The images
     #[arg(required = true, value_name = "IMAGE")]

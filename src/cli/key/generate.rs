@@ -30,7 +30,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What the key store refuses.
-pub fn run(args: Args, _session: &Session) -> Result<Outcome, Failure> {
+pub fn run(args: &Args, _session: &Session) -> Result<Outcome, Failure> {
     args.purpose.purpose(args.name.as_ref())?;
     Err(Failure::not_wired("key generate"))
 }

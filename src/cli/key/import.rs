@@ -16,8 +16,8 @@ Examples:
   openssl genpkey -algorithm ed25519 -out root.pem && boltseal key import root.pem
   boltseal key import targets.pem --purpose targets --name registry.example.com/acme/app
 
-Taken are Ed25519 and P-256 private keys in PEM: PKCS#8 with and without a passphrase, SEC1, Docker Content Trust's
-and cosign's. What a file says of its purpose counts where no option says it.")]
+Taken are Ed25519 and P-256 private keys in PEM: PKCS#8 with and without a passphrase, SEC1, Docker
+Content Trust's and cosign's. What a file says of its purpose counts where no option says it.")]
 pub struct Args {
     /// The file with the private key
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -36,7 +36,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What the key store refuses.
-pub fn run(args: Args, _session: &Session) -> Result<Outcome, Failure> {
+pub fn run(args: &Args, _session: &Session) -> Result<Outcome, Failure> {
     args.purpose.purpose(args.name.as_ref())?;
     Err(Failure::not_wired("key import"))
 }

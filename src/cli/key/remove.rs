@@ -25,7 +25,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What the key store refuses.
-pub fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
+pub fn run(args: &Args, session: &Session) -> Result<Outcome, Failure> {
     session.confirm(&format!("remove key {} for ever?", args.id), args.yes)?;
     Err(Failure::not_wired("key remove"))
 }

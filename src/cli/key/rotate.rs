@@ -16,8 +16,8 @@ Examples:
   boltseal key rotate registry.example.com/acme/app timestamp
   boltseal key rotate app root --with 3f2a9c
 
-The root signs the change, so its key must be at hand. Clients follow by themselves; only a client that starts
-from a pin of the old root key needs the new one: `boltseal trust add`.")]
+The root signs the change, so its key must be at hand. Clients follow by themselves. When the root
+key itself is replaced, give others the new pin for machines that start fresh: `boltseal trust add`.")]
 pub struct Args {
     /// The image name, or `oci:FOLDER` for an image layout
     #[arg(value_name = "NAME")]

@@ -12,11 +12,11 @@ use crate::cli::session::Session;
 #[command(after_help = "\
 Examples:
   boltseal trust add registry.example.com/acme/app --root-key 3f2a9c...
-  boltseal trust add 'registry.example.com/acme/**' --root-key 3f2a9c... --root-key 77b0e1... --threshold 2
+  boltseal trust add 'host.example/acme/**' --root-key 3f2a9c... --root-key 77b0e1... --threshold 2
   boltseal trust add registry.example.com/acme/app --root acme-root.json --system
 
-`boltseal init` prints the line that others run. The pin goes to the user's policy, to `/etc/boltseal/policy.toml`
-with `--system`, or to `--policy FILE`; comments in the file are kept.")]
+`boltseal init` prints the line that others run. The pin goes to the user's policy, to
+`/etc/boltseal/policy.toml` with `--system`, or to `--policy FILE`; comments in the file are kept.")]
 pub struct Args {
     /// The image name, or a pattern such as `registry.example.com/acme/**`
     #[arg(value_name = "IMAGES")]

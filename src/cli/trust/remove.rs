@@ -9,7 +9,8 @@ use crate::cli::session::Session;
 Examples:
   boltseal trust remove registry.example.com/acme/app
 
-Without a scope of its own the name is decided by wider scopes, or by the default, which is to refuse.")]
+Without a scope of its own the name is decided by wider scopes, or by the default, which is to
+refuse.")]
 pub struct Args {
     /// The image name or pattern, as `boltseal trust list` shows it
     #[arg(value_name = "IMAGES")]
