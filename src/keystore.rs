@@ -1,8 +1,40 @@
 //! The key store port: private keys that sign without ever showing themselves.
+//!
+//! - A key leaves a store only locked, as a [`SealedKey`]; what [`KeyStore::unlock`] returns signs and shows nothing.
+//! - A key's id is computed anew from what was unlocked and must be the one asked for: the files' encryption does not
+//!   prove that they are whole.
+//! - A passphrase is asked for while no lock is held.
+
+mod error;
+mod file;
+mod folder;
+pub mod format;
+mod layered;
+mod memory;
+pub mod passphrase;
+mod private;
+mod sealed;
+#[cfg(test)]
+mod suite;
 
 use std::fmt;
+use std::str::FromStr;
+
+pub use error::Error;
+pub use file::FileKeyStore;
+pub use folder::write_new_private;
+pub use layered::LayeredKeyStore;
+pub use memory::MemoryKeyStore;
+pub use passphrase::{EnvPassphrases, NoPrompt, Prompt};
+pub use private::PrivateKey;
+pub use sealed::SealedKey;
 
 use crate::trust::{Key, KeyId};
+
+/// Fewest characters of a passphrase for a new key.
+pub const MIN_PASSPHRASE: usize = 8;
+/// Fewest characters of a key id that a key is found by.
+pub const MIN_ID_PREFIX: usize = 6;
 
 /// What a key is for, and so which passphrase variables apply to it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +51,47 @@ pub enum Purpose {
     Online,
     /// A signer's key, by the signer's name.
     Signer(String),
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::Targets => "targets",
+            Self::Snapshot => "snapshot",
+            Self::Timestamp => "timestamp",
+            Self::Online => "online",
+            Self::Signer(name) => return write!(f, "signer:{}", name.escape_debug()),
+        })
+    }
+}
+
+impl FromStr for Purpose {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "root" => Self::Root,
+            "targets" => Self::Targets,
+            "snapshot" => Self::Snapshot,
+            "timestamp" => Self::Timestamp,
+            "online" => Self::Online,
+            _ => match text.strip_prefix("signer:") {
+                Some(name) if is_signer_name(name) => Self::Signer(name.to_owned()),
+                _ => {
+                    return Err(format!(
+                        "`{}` is no purpose of a key: it is root, targets, snapshot, timestamp, online or signer:NAME",
+                        text.escape_debug().take(100).collect::<String>()
+                    ));
+                }
+            },
+        })
+    }
+}
+
+/// A signer's name must survive in a role name and in a file: short, printable, without white space.
+fn is_signer_name(name: &str) -> bool {
+    (1..=200).contains(&name.len()) && !name.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
 /// Algorithms that we make keys for.
@@ -45,47 +118,15 @@ pub struct KeyInfo {
     pub encrypted: bool,
 }
 
-/// What went wrong with a key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The store holds no such key.
-    #[error("key {0} is not in the key store")]
-    Missing(String),
-    /// More than one key begins with the given id.
-    #[error("key id `{0}` is ambiguous")]
-    Ambiguous(String),
-    /// The passphrase is wrong.
-    #[error("the passphrase for {0} is wrong")]
-    WrongPassphrase(String),
-    /// There is no passphrase, and nobody to ask.
-    #[error("no passphrase for {0}")]
-    NoPassphrase(String),
-    /// A key file is of a kind that we cannot use, or damaged.
-    #[error("`{path}` is no usable key: {message}")]
-    Unusable {
-        /// The file, or where the key came from.
-        path: String,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// The key store's files cannot be read or written.
-    #[error("cannot {action} `{path}`: {message}")]
-    Io {
-        /// The verb.
-        action: &'static str,
-        /// The path.
-        path: String,
-        /// The operating system's words.
-        message: String,
-    },
-    /// A device or program that signs failed or took too long.
-    #[error("{name} cannot sign: {message}")]
-    Device {
-        /// The token or program.
-        name: String,
-        /// What it said.
-        message: String,
-    },
+impl KeyInfo {
+    /// The key in a few words, for errors and questions: `root key 0123456789ab`.
+    pub fn label(&self) -> String {
+        match &self.purpose {
+            Some(Purpose::Signer(name)) => format!("key {} of signer {}", self.id.short(), name.escape_debug()),
+            Some(purpose) => format!("{purpose} key {}", self.id.short()),
+            None => format!("key {}", self.id.short()),
+        }
+    }
 }
 
 /// Something that signs. Synchronous, with a deadline of its own; called on a blocking thread, never under a lock.
@@ -109,22 +150,47 @@ pub trait Passphrases: Send + Sync {
     /// The passphrase that unlocks a key. `attempt` counts from 0; only a prompt can answer a second time.
     ///
     /// # Errors
-    /// [`Error::NoPassphrase`] where there is none and nobody to ask.
+    /// [`Error::NoPassphrase`] where there is none and nobody to ask, [`Error::WrongPassphrase`] where the last
+    /// attempt was the last that there is.
     fn unlock(&self, key: &KeyInfo, attempt: u32) -> Result<Passphrase, Error>;
 
     /// A passphrase for a new key, asked twice by a prompt.
     ///
     /// # Errors
-    /// [`Error::NoPassphrase`] where there is none and nobody to ask.
+    /// [`Error::NoPassphrase`] where there is none and nobody to ask, [`Error::TooShort`] where it is too short.
     fn choose(&self, purpose: &Purpose, collection: Option<&str>) -> Result<Passphrase, Error>;
+
+    /// The passphrase of a key file from elsewhere, of which nothing is known but where it came from and perhaps what
+    /// it is for.
+    ///
+    /// # Errors
+    /// As [`Passphrases::unlock`].
+    fn open(&self, source: &str, purpose: Option<&Purpose>, attempt: u32) -> Result<Passphrase, Error> {
+        let _ = (purpose, attempt);
+        Err(Error::NoPassphrase(source.to_owned()))
+    }
+
+    /// Another passphrase for a key that has one.
+    ///
+    /// # Errors
+    /// As [`Passphrases::choose`].
+    fn replace(&self, key: &KeyInfo) -> Result<Passphrase, Error> {
+        self.choose(key.purpose.as_ref().unwrap_or(&Purpose::Targets), key.collection.as_deref())
+    }
 }
 
 /// Keeps private keys.
 pub trait KeyStore: Send + Sync + fmt::Debug {
     /// Every key, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] where one of them cannot be told: none is left out silently.
     fn list(&self) -> Result<Vec<KeyInfo>, Error>;
 
     /// Makes a key and keeps it under a passphrase.
+    ///
+    /// # Errors
+    /// Those of [`Passphrases::choose`]; [`Error::Io`] where it cannot be kept.
     fn generate(
         &self,
         algorithm: Algorithm,
@@ -134,8 +200,44 @@ pub trait KeyStore: Send + Sync + fmt::Debug {
     ) -> Result<KeyInfo, Error>;
 
     /// Unlocks a key for signing.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::WrongPassphrase`], and those of [`Passphrases::unlock`].
     fn unlock(&self, id: &KeyId, passphrases: &dyn Passphrases) -> Result<Box<dyn Signer>, Error>;
 
+    /// Keeps a key made elsewhere under a passphrase of its own.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where it is here already, and those of [`KeyStore::generate`].
+    fn import(
+        &self,
+        key: PrivateKey,
+        purpose: Purpose,
+        collection: Option<&str>,
+        passphrases: &dyn Passphrases,
+    ) -> Result<KeyInfo, Error>;
+
+    /// A key as it is kept, locked.
+    ///
+    /// # Errors
+    /// [`Error::Missing`]; [`Error::Unusable`] where the key cannot leave the store.
+    fn export(&self, id: &KeyId) -> Result<SealedKey, Error>;
+
+    /// Keeps a key that another store exported, under the passphrase that it has.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where it is here already; [`Error::Unusable`] where no passphrase protects it.
+    fn restore(&self, key: SealedKey) -> Result<KeyInfo, Error>;
+
+    /// Puts a key under another passphrase.
+    ///
+    /// # Errors
+    /// Those of [`KeyStore::unlock`] and [`Passphrases::replace`]; the former passphrase then still holds.
+    fn change_passphrase(&self, id: &KeyId, passphrases: &dyn Passphrases) -> Result<(), Error>;
+
     /// Removes a key for ever.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where it is not here.
     fn remove(&self, id: &KeyId) -> Result<(), Error>;
 }

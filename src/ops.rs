@@ -1,1 +1,3 @@
+//! The use cases: load, let the core decide, store.
 
+pub mod key;

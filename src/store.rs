@@ -1,6 +1,20 @@
 //! The store port: what this machine remembers of each collection. It is what makes a rollback detectable, so no
 //! error of it ever loosens a verdict.
 
+pub mod atomic;
+pub mod checkpoint;
+pub mod dir;
+mod file_name;
+pub mod lock;
+mod marks;
+pub mod memory;
+#[cfg(test)]
+mod suite;
+
+pub use checkpoint::Checkpoint;
+pub use dir::DirStore;
+pub use memory::MemoryStore;
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -50,9 +64,16 @@ pub enum Error {
 pub trait Store: Send + Sync + fmt::Debug {
     /// Opens and locks the memory of one collection, waiting a bounded time for another process. The lock ends with
     /// the handle. A collection never seen opens empty.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] after the deadline, [`Error::Io`] where the folder cannot be written, [`Error::Damaged`]
+    /// where it holds what this program did not write there.
     fn open(&self, collection: &ImageName) -> Result<Box<dyn Memory>, Error>;
 
-    /// Every collection that is remembered.
+    /// Every collection of which something is remembered, in the order of their names.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Damaged`] as for opening.
     fn collections(&self) -> Result<Vec<ImageName>, Error>;
 }
 
@@ -61,27 +82,62 @@ pub trait Store: Send + Sync + fmt::Debug {
 /// Files are named as metadata files are: `<n>.root.json` for every root version seen, `timestamp.json`,
 /// `snapshot.json`, `targets.json`, and `roles/<percent-encoded>.json` for delegated roles; bytes as they were signed.
 pub trait Memory: Send {
-    /// The names of all metadata files.
+    /// The names of all metadata files, sorted.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the folder cannot be read.
     fn files(&self) -> Result<Vec<String>, Error>;
 
     /// One metadata file; none where it was never stored.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] for a name that is none of a metadata file and for anything but a plain file of bearable
+    /// size; [`Error::Io`] where it cannot be read.
     fn read(&self, file: &str) -> Result<Option<Bytes>, Error>;
 
     /// Stores a metadata file atomically and durably.
+    ///
+    /// # Errors
+    /// As for [`Memory::read`].
     fn write(&mut self, file: &str, bytes: &[u8]) -> Result<(), Error>;
 
+    /// Stores several metadata files, each atomically and in the given order, durable when it returns. Cheaper than
+    /// one at a time.
+    ///
+    /// # Errors
+    /// As for [`Memory::read`]; the files before the one that failed stay stored.
+    fn write_all(&mut self, files: &[(&str, &[u8])]) -> Result<(), Error> {
+        files.iter().try_for_each(|(file, bytes)| self.write(file, bytes))
+    }
+
     /// Removes a metadata file; no error where it is not there.
+    ///
+    /// # Errors
+    /// As for [`Memory::read`].
     fn remove(&mut self, file: &str) -> Result<(), Error>;
 
     /// The head last seen at a location.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] and [`Error::Io`].
     fn head(&self, location: &str) -> Result<Option<HeadMark>, Error>;
 
-    /// Remembers the head at a location, or forgets it.
+    /// Remembers the head at a location, or forgets it. Writes only where that changes something.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be written.
     fn set_head(&mut self, location: &str, mark: Option<&HeadMark>) -> Result<(), Error>;
 
-    /// The latest time ever seen on this machine for this collection.
+    /// The latest time ever seen on this machine for this collection, behind the truth by at most an hour.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] and [`Error::Io`].
     fn latest_time(&self) -> Result<Option<Timestamp>, Error>;
 
-    /// Remembers the time.
+    /// Remembers the time where it is later than what is remembered, and never moves back. Less than an hour more is
+    /// not written, so that a verification that finds nothing new writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be written.
     fn set_latest_time(&mut self, time: Timestamp) -> Result<(), Error>;
 }

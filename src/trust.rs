@@ -2,8 +2,10 @@
 //! no clock; `now` is passed in.
 
 pub mod canonical;
+pub mod clock_rule;
 pub mod error;
 pub mod key;
+pub mod policy;
 pub mod role;
 
 pub use error::Error;

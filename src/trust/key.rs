@@ -25,6 +25,7 @@ use crate::image::Digest;
 const MAX_KEY_ID: usize = 256;
 /// Smallest RSA modulus accepted, in bits (TUF 4.2.2).
 const MIN_RSA_BITS: usize = 2048;
+const PUBLIC_LABEL: &str = "PUBLIC KEY";
 const OID_RSA: &str = "1.2.840.113549.1.1.1";
 
 /// The id of a key, as metadata spells it.
@@ -95,7 +96,7 @@ impl Key {
     /// # Errors
     /// A reason where the bytes are no point of the curve.
     pub fn ed25519(public: [u8; 32]) -> Result<Self, String> {
-        Self::from_parts("ed25519", "ed25519", hex::encode(public))
+        Self::from_parts("ed25519", "ed25519", &hex::encode(public))
     }
 
     /// A P-256 key from its uncompressed SEC1 point.
@@ -106,7 +107,7 @@ impl Key {
         use p256::pkcs8::EncodePublicKey;
         let key = p256::PublicKey::from_sec1_bytes(point).map_err(|_| "no point of P-256".to_owned())?;
         let pem = key.to_public_key_pem(LineEnding::LF).map_err(|e| e.to_string())?;
-        Self::from_parts("ecdsa", "ecdsa-sha2-nistp256", pem)
+        Self::from_parts("ecdsa", "ecdsa-sha2-nistp256", &pem)
     }
 
     /// A key from a PEM `SubjectPublicKeyInfo`, as `openssl pkey -pubout` writes it.
@@ -114,7 +115,10 @@ impl Key {
     /// # Errors
     /// A reason where it is no such PEM or of an algorithm that we do not verify.
     pub fn from_public_pem(pem: &str) -> Result<Self, String> {
-        let (_, der) = pkcs8::Document::from_pem(pem).map_err(|e| format!("no public key in PEM: {e}"))?;
+        let (label, der) = pkcs8::Document::from_pem(pem).map_err(|e| format!("no public key in PEM: {e}"))?;
+        if label != PUBLIC_LABEL {
+            return Err(format!("a PEM `{PUBLIC_LABEL}` is needed, and this is a `{label}`"));
+        }
         if let Ok(key) = p256::PublicKey::from_public_key_der(der.as_bytes()) {
             return Self::p256(key.to_sec1_point(false).as_bytes());
         }
@@ -122,7 +126,9 @@ impl Key {
             return Self::ed25519(key.to_bytes());
         }
         rsa_public(der.as_bytes())?;
-        Self::from_parts("rsa", "rsassa-pss-sha256", pem.to_owned())
+        // Written anew, so that line ends and text around the block do not make another id.
+        let pem = der.to_pem(PUBLIC_LABEL, LineEnding::LF).map_err(|e| e.to_string())?;
+        Self::from_parts("rsa", "rsassa-pss-sha256", &pem)
     }
 
     /// The public key as PEM `SubjectPublicKeyInfo`.
@@ -139,7 +145,7 @@ impl Key {
         }
     }
 
-    fn from_parts(keytype: &str, scheme: &str, public: String) -> Result<Self, String> {
+    fn from_parts(keytype: &str, scheme: &str, public: &str) -> Result<Self, String> {
         let object = serde_json::json!({"keytype": keytype, "scheme": scheme, "keyval": {"public": public}});
         match object {
             Value::Object(object) => Self::from_object(object),

@@ -1,0 +1,249 @@
+//! Passphrases from variables, files and a prompt.
+//!
+//! - In this order: the variable of the key's purpose, `BOLTSEAL_PASSPHRASE`, Docker Content Trust's variable. Each
+//!   may be `<NAME>_FILE` instead, a file whose one trailing line end does not count; both at once are an error. A
+//!   variable set to nothing counts as given.
+//! - A wrong passphrase from a variable is final; a prompt is tried three times.
+//! - What was typed is kept for the run, one for root keys, one for each signer and one for all other keys, so that a
+//!   command with five keys asks twice, as Docker Content Trust does.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use zeroize::Zeroizing;
+
+use super::folder::read_capped;
+use super::format::MAX_KEY_FILE;
+use super::sealed::check_length;
+use super::{Error, KeyInfo, MIN_PASSPHRASE, Passphrase, Passphrases, Purpose};
+use crate::env::{self, Environment};
+
+/// How often a prompt is answered wrongly before we give up.
+const PROMPTS: u32 = 3;
+
+/// Asks a person.
+pub trait Prompt: Send + Sync {
+    /// The answer to a question, not echoed; none where there is no terminal.
+    fn passphrase(&self, question: &str) -> Option<Passphrase>;
+}
+
+/// Nobody to ask.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoPrompt;
+
+impl Prompt for NoPrompt {
+    fn passphrase(&self, _question: &str) -> Option<Passphrase> {
+        None
+    }
+}
+
+/// Passphrases from the environment, then from a prompt.
+pub struct EnvPassphrases {
+    environment: Box<dyn Environment>,
+    prompt: Box<dyn Prompt>,
+    typed: Mutex<HashMap<Group, Passphrase>>,
+}
+
+/// Keys that share what was typed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Group {
+    Root,
+    Signer(String),
+    Repository,
+}
+
+impl Group {
+    fn of(purpose: Option<&Purpose>) -> Self {
+        match purpose {
+            Some(Purpose::Root) => Self::Root,
+            Some(Purpose::Signer(name)) => Self::Signer(name.clone()),
+            _ => Self::Repository,
+        }
+    }
+
+    fn question(&self, collection: Option<&str>) -> String {
+        let of = collection.map_or(String::new(), |name| format!(" of {}", name.escape_debug()));
+        match self {
+            Self::Root => "new root passphrase".to_owned(),
+            Self::Signer(name) => format!("new passphrase for the keys of signer {}", name.escape_debug()),
+            Self::Repository => format!("new repository passphrase for the keys{of}"),
+        }
+    }
+}
+
+impl EnvPassphrases {
+    /// Reads variables from `environment` ([`env::process`] outside tests) and asks `prompt` for the rest.
+    pub fn new(environment: impl Environment + 'static, prompt: impl Prompt + 'static) -> Self {
+        Self { environment: Box::new(environment), prompt: Box::new(prompt), typed: Mutex::default() }
+    }
+
+    /// The first variable that is set, by its name, and its value.
+    fn first(&self, names: &[String]) -> Result<Option<(String, Passphrase)>, Error> {
+        for name in names {
+            if let Some(Secret { from, value }) = secret_variable(&*self.environment, name)? {
+                let text = std::str::from_utf8(&value)
+                    .map_err(|_| Error::Variable { variable: from.clone(), message: "it is not UTF-8".to_owned() })?;
+                return Ok(Some((from, Zeroizing::new(text.to_owned()))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One attempt at an existing key.
+    fn attempt(&self, label: &str, names: &[String], group: Option<&Group>, attempt: u32) -> Result<Passphrase, Error> {
+        if let Some((name, passphrase)) = self.first(names)? {
+            return if attempt == 0 {
+                Ok(passphrase)
+            } else {
+                Err(Error::WrongPassphrase(format!("{label} (from `{name}`)")))
+            };
+        }
+        let known = group.and_then(|group| self.typed().get(group).cloned());
+        if let (0, Some(known)) = (attempt, known) {
+            return Ok(known);
+        }
+        if attempt >= PROMPTS {
+            return Err(Error::WrongPassphrase(label.to_owned()));
+        }
+        let question = match attempt {
+            0 => format!("passphrase for {label}"),
+            _ => format!("that passphrase is wrong; passphrase for {label}"),
+        };
+        let answer = self.prompt.passphrase(&question).ok_or_else(|| Error::NoPassphrase(label.to_owned()))?;
+        if let Some(group) = group {
+            self.typed().insert(group.clone(), answer.clone());
+        }
+        Ok(answer)
+    }
+
+    /// Asks for a new passphrase until it is long enough and typed twice alike.
+    fn ask_new(&self, question: &str, label: &str) -> Result<Passphrase, Error> {
+        let ask = |text: &str| self.prompt.passphrase(text).ok_or_else(|| Error::NoPassphrase(label.to_owned()));
+        let mut failure = None;
+        for _ in 0..PROMPTS {
+            let answer = ask(&match &failure {
+                None => format!("{question} ({MIN_PASSPHRASE} characters or more)"),
+                Some(error) => format!("{error}; {question}"),
+            })?;
+            if let Err(error) = check_length(&answer, label) {
+                failure = Some(error);
+                continue;
+            }
+            if *ask(&format!("repeat the {question}"))? == *answer {
+                return Ok(answer);
+            }
+            failure = Some(Error::Differ(label.to_owned()));
+        }
+        Err(failure.unwrap_or_else(|| Error::NoPassphrase(label.to_owned())))
+    }
+
+    fn typed(&self) -> MutexGuard<'_, HashMap<Group, Passphrase>> {
+        self.typed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Passphrases for EnvPassphrases {
+    fn unlock(&self, key: &KeyInfo, attempt: u32) -> Result<Passphrase, Error> {
+        let purpose = key.purpose.as_ref();
+        self.attempt(&key.label(), &variables(purpose), Some(&Group::of(purpose)), attempt)
+    }
+
+    fn choose(&self, purpose: &Purpose, collection: Option<&str>) -> Result<Passphrase, Error> {
+        let label = format!("the {purpose} key");
+        if let Some((name, passphrase)) = self.first(&variables(Some(purpose)))? {
+            check_length(&passphrase, &format!("{label} (from `{name}`)"))?;
+            return Ok(passphrase);
+        }
+        let group = Group::of(Some(purpose));
+        let known = self.typed().get(&group).filter(|known| check_length(known, &label).is_ok()).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let answer = self.ask_new(&group.question(collection), &label)?;
+        self.typed().insert(group, answer.clone());
+        Ok(answer)
+    }
+
+    fn open(&self, source: &str, purpose: Option<&Purpose>, attempt: u32) -> Result<Passphrase, Error> {
+        let mut names = vec![env::IMPORT_PASSPHRASE.to_owned()];
+        names.extend(variables(purpose));
+        // What opens somebody's file says nothing of the keys here: it is not kept.
+        self.attempt(&format!("`{source}`"), &names, None, attempt)
+    }
+
+    fn replace(&self, key: &KeyInfo) -> Result<Passphrase, Error> {
+        let label = key.label();
+        if let Some((name, passphrase)) = self.first(&[env::NEW_PASSPHRASE.to_owned()])? {
+            check_length(&passphrase, &format!("{label} (from `{name}`)"))?;
+            return Ok(passphrase);
+        }
+        self.ask_new(&format!("new passphrase for {label}"), &label)
+    }
+}
+
+impl fmt::Debug for EnvPassphrases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnvPassphrases").finish_non_exhaustive()
+    }
+}
+
+/// The variables that hold the passphrase of keys of a purpose, the first that is set counts.
+fn variables(purpose: Option<&Purpose>) -> Vec<String> {
+    let own = match purpose {
+        Some(Purpose::Root) => Some(env::ROOT_PASSPHRASE.to_owned()),
+        Some(Purpose::Targets) => Some(env::TARGETS_PASSPHRASE.to_owned()),
+        Some(Purpose::Snapshot) => Some(env::SNAPSHOT_PASSPHRASE.to_owned()),
+        Some(Purpose::Timestamp) => Some(env::TIMESTAMP_PASSPHRASE.to_owned()),
+        Some(Purpose::Online) => Some(env::ONLINE_PASSPHRASE.to_owned()),
+        Some(Purpose::Signer(name)) => Some(env::signer_passphrase(name)),
+        None => None,
+    };
+    let docker = match purpose {
+        Some(Purpose::Root) => env::DCT_ROOT_PASSPHRASE,
+        _ => env::DCT_REPOSITORY_PASSPHRASE,
+    };
+    own.into_iter().chain([env::PASSPHRASE.to_owned(), docker.to_owned()]).collect()
+}
+
+/// A secret from the environment.
+pub struct Secret {
+    /// The variable that it came from: `NAME` or `NAME_FILE`.
+    pub from: String,
+    /// The secret.
+    pub value: Zeroizing<Vec<u8>>,
+}
+
+/// A secret given as `NAME`, or as a file in `NAME_FILE`; none where neither is set.
+///
+/// # Errors
+/// [`Error::Variable`] where both are set; [`Error::Io`] where the file cannot be read.
+pub fn secret_variable(environment: &dyn Environment, name: &str) -> Result<Option<Secret>, Error> {
+    let file = env::file_of(name);
+    match (environment.variable(name), environment.variable(&file)) {
+        (Some(_), Some(_)) => {
+            Err(Error::Variable { variable: name.to_owned(), message: format!("`{file}` is set too") })
+        }
+        (Some(value), None) => {
+            Ok(Some(Secret { from: name.to_owned(), value: Zeroizing::new(value.into_encoded_bytes()) }))
+        }
+        (None, Some(path)) => Ok(Some(Secret { from: file, value: read_secret_file(Path::new(&path))? })),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The content of a file without one trailing line end.
+fn read_secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut bytes = File::open(path).and_then(read_capped).map_err(|error| Error::io("read", path, &error))?;
+    if bytes.len() > MAX_KEY_FILE {
+        let message = format!("it has more than {MAX_KEY_FILE} bytes");
+        return Err(Error::Io { action: "read", path: path.display().to_string(), message });
+    }
+    let kept = bytes.strip_suffix(b"\n").map(|rest| rest.strip_suffix(b"\r").unwrap_or(rest)).map(<[u8]>::len);
+    if let Some(kept) = kept {
+        bytes.truncate(kept);
+    }
+    Ok(bytes)
+}
