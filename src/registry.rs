@@ -8,6 +8,8 @@
 //! - A manifest or blob asked for by digest is returned only when its bytes hash to that digest.
 //! - "Not there", "not allowed", "too busy" and "broken" are told apart ([`Error`]).
 
+pub mod http;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -151,6 +153,16 @@ pub enum Error {
         wanted: Digest,
         /// The digest of what came.
         got: Digest,
+    },
+    /// What was to be replaced is no longer what the caller saw (412). The caller reads again and decides anew.
+    ///
+    /// After a repeated attempt it can be the caller's own first attempt that is seen.
+    #[error("`{what}` at {location} was changed by somebody else meanwhile")]
+    Conflict {
+        /// What was to be replaced.
+        what: String,
+        /// Where.
+        location: String,
     },
     /// The location cannot do that at all (405, DELETE switched off, immutable tags).
     #[error("{location} does not support {what}: {message}")]
