@@ -8,7 +8,10 @@
 //! - A manifest or blob asked for by digest is returned only when its bytes hash to that digest.
 //! - "Not there", "not allowed", "too busy" and "broken" are told apart ([`Error`]).
 
+pub mod head;
 pub mod http;
+pub mod layout;
+pub mod memory;
 
 use std::fmt;
 use std::time::Duration;

@@ -2,11 +2,25 @@
 //! no clock; `now` is passed in.
 
 pub mod canonical;
+pub mod delegation;
+pub mod draft;
+pub mod entry;
+pub mod envelope;
 pub mod clock_rule;
 pub mod error;
+pub mod hashes;
+pub mod json;
 pub mod key;
+pub mod limits;
+pub mod pin;
 pub mod policy;
 pub mod role;
+pub mod root;
+pub mod snapshot;
+pub mod targets;
+pub mod threshold;
+pub mod time;
+pub mod update;
 
 pub use error::Error;
 pub use key::{Key, KeyId};

@@ -336,7 +336,7 @@ fn is_path_component(text: &str) -> bool {
 }
 
 /// User input as an error shows it: cut to a readable length, control characters escaped.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(200).flat_map(char::escape_debug).collect()
 }
 

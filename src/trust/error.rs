@@ -93,6 +93,14 @@ pub enum Error {
         /// The role.
         role: RoleName,
     },
+    /// What this machine remembers does not verify under the root that it remembers.
+    #[error("this machine's memory of the {role} metadata is damaged: {reason}")]
+    Damaged {
+        /// The role.
+        role: RoleName,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The source of the bytes failed. Not a statement about the metadata.
     #[error("the {role} metadata cannot be fetched: {reason}")]
     Unavailable {

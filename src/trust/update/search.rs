@@ -1,0 +1,249 @@
+//! The last stage: the search through delegations for each wanted target (TUF 5.6.7), a bounded worklist.
+//!
+//! - Pre-order, depth first, in the order of the delegations; a role visited once is not visited again.
+//! - A terminating delegation that covers the path ends the search after its own subtree.
+//! - A role reached from another delegator is verified again, with that delegator's keys.
+//! - A role that cannot be fetched or verified on the way is an error: to go on would let whoever withholds it choose
+//!   who answers.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{Answer, Context, Notice, Profile, Stage, Step, recalled, required, targets};
+use crate::trust::envelope::Metadata;
+use crate::trust::error::Error;
+use crate::trust::key::KeyId;
+use crate::trust::role::{RoleName, Version};
+use crate::trust::root::Root;
+use crate::trust::snapshot::{FileMeta, Snapshot, Timestamp};
+use crate::trust::targets::{Target, Targets};
+use crate::trust::threshold::{Authority, Verified};
+
+/// Roles that hold entries of the targets keys, not of a signer.
+const OF_TARGETS: [&str; 2] = ["tags", "revoked"];
+
+/// Where a target was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The entry.
+    pub target: Target,
+    /// The role that holds it.
+    pub role: RoleName,
+    /// Whose word it is: `targets`, or the signer under whom the role lies.
+    pub signer: String,
+    /// The version of the role.
+    pub version: Version,
+    /// When the role expires.
+    pub expires: jiff::Timestamp,
+    /// The ids of the keys that signed the role.
+    pub signed_by: Vec<KeyId>,
+}
+
+/// Everything that one run came to trust.
+#[derive(Debug)]
+pub struct Trusted {
+    /// The root.
+    pub root: Verified<Root>,
+    /// The timestamp.
+    pub timestamp: Verified<Timestamp>,
+    /// The snapshot.
+    pub snapshot: Verified<Snapshot>,
+    /// The top-level targets role.
+    pub targets: Verified<Targets>,
+    /// Delegated roles that were needed, by delegator and name.
+    pub delegated: BTreeMap<(RoleName, RoleName), Verified<Targets>>,
+    /// The answer for each wanted path; none where nobody whose word counts has signed it.
+    pub found: BTreeMap<String, Option<Found>>,
+    /// What was odd on the way.
+    pub notices: Vec<Notice>,
+}
+
+#[derive(Debug)]
+pub(super) struct SearchStage {
+    trusted: Trusted,
+    search: Option<Search>,
+}
+
+/// The search for one path.
+#[derive(Debug)]
+struct Search {
+    path: String,
+    stack: Vec<Visit>,
+    visited: BTreeSet<RoleName>,
+    /// The role whose file is being waited for, and whether memory was asked.
+    waiting: Option<(Visit, bool)>,
+}
+
+#[derive(Debug, Clone)]
+struct Visit {
+    role: RoleName,
+    /// Who delegated to it; none for the top-level role.
+    delegator: Option<RoleName>,
+    signer: String,
+}
+
+impl SearchStage {
+    pub(super) fn begin(
+        root: Verified<Root>,
+        timestamp: Verified<Timestamp>,
+        snapshot: Verified<Snapshot>,
+        targets: Verified<Targets>,
+        context: &mut Context,
+    ) -> Result<Stage, Error> {
+        let (delegated, found) = (BTreeMap::new(), BTreeMap::new());
+        let trusted = Trusted { root, timestamp, snapshot, targets, delegated, found, notices: Vec::new() };
+        let mut stage = Box::new(Self { trusted, search: None });
+        stage.advance(context)?;
+        Ok(Stage::Search(stage))
+    }
+
+    pub(super) fn want(&self, context: &Context) -> Step {
+        let Some((visit, asked)) = self.search.as_ref().and_then(|search| search.waiting.as_ref()) else {
+            return Step::Done;
+        };
+        match (asked, self.trusted.snapshot.role(&visit.role)) {
+            (true, Some(promise)) => Step::Fetch(targets::request(&visit.role, promise, &self.trusted.root, context)),
+            _ => Step::Recall(visit.role.clone()),
+        }
+    }
+
+    pub(super) fn answer(mut self: Box<Self>, answer: Answer, context: &mut Context) -> Result<Stage, Error> {
+        let waiting = self.search.as_mut().and_then(|search| search.waiting.take());
+        if let Some((visit, asked)) = waiting {
+            let promise = self.promise(&visit.role)?.clone();
+            let verified = if asked {
+                let verified = self.verify(&visit, required(&visit.role, answer)?, &promise, context)?;
+                context.persist(&visit.role, &verified);
+                Some(verified)
+            } else {
+                recalled(answer).and_then(|bytes| self.verify(&visit, bytes, &promise, context).ok())
+            };
+            match (verified, &mut self.search) {
+                (Some(verified), _) => {
+                    let delegator = visit.delegator.clone().unwrap_or(RoleName::TARGETS);
+                    self.trusted.delegated.insert((delegator, visit.role.clone()), verified);
+                    self.visit(&visit, context);
+                }
+                (None, Some(search)) => search.waiting = Some((visit, true)),
+                (None, None) => {}
+            }
+        }
+        self.advance(context)?;
+        Ok(Stage::Search(self))
+    }
+
+    pub(super) fn finish(self: Box<Self>, notices: Vec<Notice>) -> Option<Trusted> {
+        let mut trusted = self.trusted;
+        trusted.notices = notices;
+        self.search.is_none().then_some(trusted)
+    }
+
+    /// Goes on until a file is needed or nothing is left to look for.
+    fn advance(&mut self, context: &mut Context) -> Result<(), Error> {
+        loop {
+            let Some(search) = &mut self.search else {
+                let Some(path) = context.wanted.pop_front() else { return Ok(()) };
+                let top = Visit { role: RoleName::TARGETS, delegator: None, signer: "targets".to_owned() };
+                self.search = Some(Search { path, stack: vec![top], visited: BTreeSet::new(), waiting: None });
+                continue;
+            };
+            if search.waiting.is_some() {
+                return Ok(());
+            }
+            let full = search.visited.len() >= context.rules.limits.delegated_roles;
+            let Some(visit) = search.stack.pop().filter(|_| !full) else {
+                let path = std::mem::take(&mut search.path);
+                self.trusted.found.entry(path).or_insert(None);
+                self.search = None;
+                continue;
+            };
+            if search.visited.contains(&visit.role) {
+                continue;
+            }
+            let known = match &visit.delegator {
+                None => true,
+                Some(delegator) => self.trusted.delegated.contains_key(&(delegator.clone(), visit.role.clone())),
+            };
+            if known {
+                self.visit(&visit, context);
+            } else {
+                self.promise(&visit.role)?;
+                if let Some(search) = &mut self.search {
+                    search.waiting = Some((visit, false));
+                }
+            }
+        }
+    }
+
+    /// Looks into a role that is at hand.
+    fn visit(&mut self, visit: &Visit, context: &Context) {
+        let Some(search) = &mut self.search else { return };
+        let metadata = match &visit.delegator {
+            None => &self.trusted.targets,
+            Some(delegator) => match self.trusted.delegated.get(&(delegator.clone(), visit.role.clone())) {
+                Some(metadata) => metadata,
+                None => return,
+            },
+        };
+        search.visited.insert(visit.role.clone());
+        let counts = match &context.rules.profile {
+            Profile::Image { signers: Some(signers), .. } => signers.contains(&visit.signer),
+            _ => true,
+        };
+        if let Some(target) = metadata.target(&search.path).filter(|_| counts) {
+            let found = Found {
+                target: target.clone(),
+                role: visit.role.clone(),
+                signer: visit.signer.clone(),
+                version: metadata.version(),
+                expires: metadata.expires(),
+                signed_by: metadata.signed_by().to_vec(),
+            };
+            self.trusted.found.insert(search.path.clone(), Some(found));
+            search.stack.clear();
+            return;
+        }
+        let Some(delegations) = metadata.delegations() else { return };
+        let mut children = VecDeque::new();
+        for candidate in delegations.candidates(&search.path) {
+            if candidate.terminating {
+                search.stack.clear();
+            }
+            let own = delegations.bins().is_some() || OF_TARGETS.contains(&candidate.role.as_str());
+            let signer = if own { visit.signer.clone() } else { candidate.role.as_str().to_owned() };
+            children.push_front(Visit { role: candidate.role, delegator: Some(visit.role.clone()), signer });
+            if candidate.terminating {
+                break;
+            }
+        }
+        search.stack.extend(children);
+    }
+
+    /// TUF 5.6.7: a role that the snapshot does not list is not fetched.
+    fn promise(&self, role: &RoleName) -> Result<&FileMeta, Error> {
+        self.trusted.snapshot.role(role).ok_or_else(|| Error::Missing { role: role.clone() })
+    }
+
+    fn verify(
+        &self,
+        visit: &Visit,
+        bytes: bytes::Bytes,
+        promise: &FileMeta,
+        context: &Context,
+    ) -> Result<Verified<Targets>, Error> {
+        let delegating = match &visit.delegator {
+            None | Some(RoleName::Top(_)) => &self.trusted.targets,
+            // The delegator itself may have been reached in more than one way; any verified copy has the same bytes.
+            Some(delegator) => self
+                .trusted
+                .delegated
+                .iter()
+                .find_map(|((_, role), metadata)| (role == delegator).then_some(metadata))
+                .unwrap_or(&self.trusted.targets),
+        };
+        let (keys, role) = delegating
+            .delegations()
+            .and_then(|delegations| delegations.authority(&visit.role))
+            .ok_or_else(|| Error::Missing { role: visit.role.clone() })?;
+        context.verify_promised(&visit.role, bytes, promise, Authority { keys, role: &role, whose: None })
+    }
+}
