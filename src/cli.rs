@@ -8,6 +8,7 @@
 pub mod completions;
 pub mod console;
 pub mod expiry;
+pub mod file;
 pub mod image;
 pub mod init;
 pub mod inspect;
@@ -35,14 +36,17 @@ pub mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use console::{Console, Environment};
+use console::Console;
 use options::Global;
 use output::Format;
 use report::{Exit, Failure, Outcome};
 use session::Session;
+
+use crate::env::{self, Environment};
 
 /// Content trust for container images, in the image's own registry
 ///
@@ -107,23 +111,23 @@ pub enum Verb {
 /// Runs the program with the process's arguments and environment.
 pub fn main() -> ExitCode {
     panic::install_hook();
-    panic::guard(|| run(&std::env::args_os().collect::<Vec<_>>(), Environment::process())).into()
+    panic::guard(|| run(&std::env::args_os().collect::<Vec<_>>(), Arc::new(env::process))).into()
 }
 
-fn run(arguments: &[OsString], environment: Environment) -> Exit {
+fn run(arguments: &[OsString], environment: Arc<dyn Environment>) -> Exit {
     let cli = match Cli::try_parse_from(arguments).and_then(check_format) {
         Ok(cli) => cli,
-        Err(error) => return Console::parser(&error, arguments, &environment),
+        Err(error) => return Console::parser(&error, arguments, &*environment),
     };
-    let console = Console::new(&cli.global.speech, &environment);
-    let result = log::start(cli.global.speech.verbose, &environment)
+    let console = Console::new(&cli.global.speech, &*environment);
+    let result = log::start(cli.global.speech.verbose, &*environment)
         .and_then(|()| cli.verb.run(console.clone(), cli.global, environment));
     console.finish(&result)
 }
 
 /// `--output docker` is a form of `inspect` alone.
 fn check_format(cli: Cli) -> Result<Cli, clap::Error> {
-    if cli.global.speech.output == Format::Docker && !matches!(cli.verb, Verb::Inspect(_)) {
+    if cli.global.speech.output == Some(Format::Docker) && !matches!(cli.verb, Verb::Inspect(_)) {
         let message = "`--output docker` is for `inspect` alone: expected `text` or `json`";
         return Err(Cli::command().error(clap::error::ErrorKind::InvalidValue, message));
     }
@@ -131,7 +135,7 @@ fn check_format(cli: Cli) -> Result<Cli, clap::Error> {
 }
 
 impl Verb {
-    fn run(self, console: Console, options: Global, environment: Environment) -> Result<Outcome, Failure> {
+    fn run(self, console: Console, options: Global, environment: Arc<dyn Environment>) -> Result<Outcome, Failure> {
         // These two work however broken the settings are.
         match &self {
             Self::Completions(args) => return Ok(completions::run(args, &console)),

@@ -12,48 +12,7 @@ use super::progress::Bars;
 use super::prompt::Prompt;
 use super::report::{Exit, Failure, Outcome};
 use super::talk::{self, Talk, Volume};
-
-/// Reads variables of the environment. Injected, so that tests bring their own.
-#[derive(Clone)]
-pub struct Environment(Source);
-
-#[derive(Clone)]
-enum Source {
-    Process,
-    Given(BTreeMap<&'static str, &'static str>),
-}
-
-impl Environment {
-    /// The process's environment.
-    pub fn process() -> Self {
-        Self(Source::Process)
-    }
-
-    /// An environment of exactly these variables.
-    pub fn of<const N: usize>(variables: [(&'static str, &'static str); N]) -> Self {
-        Self(Source::Given(BTreeMap::from(variables)))
-    }
-
-    /// A variable's value; none where it is unset or empty.
-    pub fn value(&self, name: &str) -> Option<OsString> {
-        let value = match &self.0 {
-            Source::Process => std::env::var_os(name),
-            Source::Given(variables) => variables.get(name).map(OsString::from),
-        };
-        value.filter(|value| !value.is_empty())
-    }
-
-    /// A variable's value as text.
-    ///
-    /// # Errors
-    /// Exit 2 where it is not UTF-8.
-    pub fn text(&self, name: &str) -> Result<Option<String>, Failure> {
-        self.value(name)
-            .map(OsString::into_string)
-            .transpose()
-            .map_err(|_| Failure::usage(format!("the variable `{name}` is not UTF-8 text")))
-    }
-}
+use crate::env::{self, Environment};
 
 /// Results, talk, questions and progress of one run.
 #[derive(Debug, Clone)]
@@ -70,14 +29,14 @@ pub struct Console {
 
 impl Console {
     /// The process's streams, as the options and the environment want them.
-    pub fn new(speech: &Speech, environment: &Environment) -> Self {
-        let ci = environment.value("CI").is_some();
+    pub fn new(speech: &Speech, environment: &dyn Environment) -> Self {
+        let ci = environment.value(env::CI).is_some();
         let wanted = !speech.no_progress && (speech.progress || !(ci || speech.quiet));
         let bars = Arc::new(if wanted && talk::is_terminal() { Bars::stderr() } else { Bars::hidden() });
         let volume = if speech.quiet { Volume::Quiet } else { Volume::Normal };
         let color = color(environment, talk::is_terminal());
         Self {
-            output: Arc::new(Output::stdout(speech.output)),
+            output: Arc::new(Output::stdout(speech.output.unwrap_or_default())),
             talk: Arc::new(Talk::stderr(volume, color, Arc::clone(&bars))),
             bars,
             prompt: Prompt::new(ci),
@@ -112,8 +71,8 @@ impl Console {
     }
 
     /// Reports what the argument parser has to say: help and version are data, the rest is wrong usage.
-    pub fn parser(error: &clap::Error, arguments: &[OsString], environment: &Environment) -> Exit {
-        let format = if wants_json(arguments) { Format::Json } else { Format::Text };
+    pub fn parser(error: &clap::Error, arguments: &[OsString], environment: &dyn Environment) -> Exit {
+        let format = wants_json(arguments).then_some(Format::Json);
         let console = Self::new(&Speech { output: format, ..Speech::default() }, environment);
         let rendered = error.render();
         let text = |color| match color {
@@ -136,8 +95,8 @@ impl Console {
 }
 
 /// Colour is for terminals, unless `NO_COLOR` is set or the terminal is a dumb one.
-fn color(environment: &Environment, terminal: bool) -> ColorChoice {
-    let unwanted = environment.value("NO_COLOR").is_some() || environment.value("TERM").is_some_and(|t| t == "dumb");
+fn color(environment: &dyn Environment, terminal: bool) -> ColorChoice {
+    let unwanted = environment.value(env::NO_COLOR).is_some() || environment.value(env::TERM).is_some_and(|t| t == "dumb");
     if terminal && !unwanted { ColorChoice::Always } else { ColorChoice::Never }
 }
 
@@ -154,12 +113,15 @@ mod tests {
 
     #[test]
     fn colour_needs_a_terminal_and_nobody_against_it() {
-        let colored = |environment: Environment, terminal| color(&environment, terminal) == ColorChoice::Always;
-        assert!(colored(Environment::of([]), true));
-        assert!(colored(Environment::of([("NO_COLOR", "")]), true));
-        assert!(!colored(Environment::of([("NO_COLOR", "1")]), true));
-        assert!(!colored(Environment::of([("TERM", "dumb")]), true));
-        assert!(!colored(Environment::of([]), false));
+        let colored = |set: &'static str, to: &'static str, terminal| {
+            let environment = move |name: &str| (name == set).then(|| to.into());
+            color(&environment, terminal) == ColorChoice::Always
+        };
+        assert!(colored("TERM", "xterm", true));
+        assert!(colored("NO_COLOR", "", true));
+        assert!(!colored("NO_COLOR", "1", true));
+        assert!(!colored("TERM", "dumb", true));
+        assert!(!colored("TERM", "xterm", false));
     }
 
     #[test]

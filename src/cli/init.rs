@@ -12,7 +12,7 @@ use crate::image::ImageName;
 #[command(after_help = "\
 Examples:
   boltseal init registry.example.com/acme/app
-  boltseal init localhost:5000/app --expiry timestamp=2d --expiry root=2y
+  boltseal init localhost:5000/app --expiry timestamp=2d --expiry root=730d
   boltseal init oci:./images --name registry.example.com/acme/app
 
 The root key that the policy already pins for NAME is used where the key store holds it, else one
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "ed25519")]
     pub algorithm: AlgorithmArg,
 
-    /// How long a role's signatures count; repeatable [default: root and targets 1y, snapshot 30d, timestamp 14d]
+    /// How long a role's signatures count; repeatable [default: root and targets 365d, snapshot 30d, timestamp 14d]
     #[arg(long, value_name = "ROLE=DURATION")]
     pub expiry: Vec<ExpiryArg>,
 }

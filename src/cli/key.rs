@@ -1,6 +1,7 @@
 //! `boltseal key`: the key store.
 
 pub mod export;
+pub mod form;
 pub mod generate;
 pub mod import;
 pub mod list;
@@ -56,8 +57,8 @@ pub fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
         Verb::Generate(args) => generate::run(&args, session),
         Verb::List(args) => list::run(&args, session),
         Verb::Import(args) => import::run(&args, session),
-        Verb::Export(args) => export::run(args, session),
-        Verb::Passwd(args) => passwd::run(args, session),
+        Verb::Export(args) => export::run(&args, session),
+        Verb::Passwd(args) => passwd::run(&args, session),
         Verb::Rotate(args) => super::wait(rotate::run(args, session)),
         Verb::Remove(args) => remove::run(&args, session),
     }
@@ -81,56 +82,17 @@ impl From<AlgorithmArg> for Algorithm {
     }
 }
 
-/// What a key is for, as `key generate` and `key import` take it.
-#[derive(Debug, Clone, clap::Args)]
-#[group(multiple = false)]
-pub struct PurposeArgs {
-    /// What the key is for [default: root]
-    #[arg(long, value_enum, value_name = "ROLE")]
-    pub purpose: Option<PurposeArg>,
-
-    /// It is the key of the signer NAME
-    #[arg(long, value_name = "NAME")]
-    pub signer: Option<String>,
-}
-
-/// Roles that a key is made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PurposeArg {
-    /// The root of one or many collections
-    Root,
-    /// What is signed
-    Targets,
-    /// Which versions belong together
-    Snapshot,
-    /// What is current
-    Timestamp,
-    /// Snapshot and timestamp in one
-    Online,
-}
-
-impl PurposeArgs {
-    /// The purpose, and whether it fits the collection that is given: root keys have none, and the others have one.
-    ///
-    /// # Errors
-    /// Exit 2 where they do not fit.
-    pub fn purpose(&self, collection: Option<&ImageName>) -> Result<Purpose, Failure> {
-        let purpose = match (&self.signer, self.purpose) {
-            (Some(name), _) => return Ok(Purpose::Signer(name.clone())),
-            (None, None | Some(PurposeArg::Root)) => Purpose::Root,
-            (None, Some(PurposeArg::Targets)) => Purpose::Targets,
-            (None, Some(PurposeArg::Snapshot)) => Purpose::Snapshot,
-            (None, Some(PurposeArg::Timestamp)) => Purpose::Timestamp,
-            (None, Some(PurposeArg::Online)) => Purpose::Online,
-        };
-        match (&purpose, collection) {
-            (Purpose::Root, Some(_)) => {
-                Err(Failure::usage("a root key belongs to no image name: expected no `--name`")
-                    .hint("leave `--name` out"))
-            }
-            (Purpose::Root, None) | (_, Some(_)) => Ok(purpose),
-            (_, None) => Err(Failure::usage("this key belongs to one image name: expected `--name NAME`")),
+/// A purpose and an image name fit: root keys have no name, keys of a collection's own roles have one.
+///
+/// # Errors
+/// Exit 2 where they do not fit.
+fn check_purpose(purpose: &Purpose, name: Option<&ImageName>) -> Result<(), Failure> {
+    match (purpose, name) {
+        (Purpose::Root, Some(_)) => {
+            Err(Failure::usage("a root key belongs to no image name: expected no `--name`").hint("leave `--name` out"))
         }
+        (Purpose::Root | Purpose::Signer(_), None) | (_, Some(_)) => Ok(()),
+        (_, None) => Err(Failure::usage(format!("a {purpose} key belongs to one image name: expected `--name NAME`"))),
     }
 }
 
@@ -141,12 +103,16 @@ mod tests {
     #[test]
     fn only_keys_of_a_collection_take_its_name() {
         let name: ImageName = "h.x/app".parse().unwrap();
-        let args = |purpose| PurposeArgs { purpose, signer: None };
-        assert_eq!(args(None).purpose(None), Ok(Purpose::Root));
-        assert_eq!(args(Some(PurposeArg::Online)).purpose(Some(&name)), Ok(Purpose::Online));
-        assert!(args(None).purpose(Some(&name)).is_err());
-        assert!(args(Some(PurposeArg::Targets)).purpose(None).is_err());
-        let signer = PurposeArgs { purpose: None, signer: Some("alice".to_owned()) };
-        assert_eq!(signer.purpose(None), Ok(Purpose::Signer("alice".to_owned())));
+        let signer = Purpose::Signer("alice".to_owned());
+        for (purpose, name, fits) in [
+            (&Purpose::Root, None, true),
+            (&Purpose::Root, Some(&name), false),
+            (&Purpose::Online, Some(&name), true),
+            (&Purpose::Targets, None, false),
+            (&signer, None, true),
+            (&signer, Some(&name), true),
+        ] {
+            assert_eq!(check_purpose(purpose, name).is_ok(), fits, "{purpose} {name:?}");
+        }
     }
 }

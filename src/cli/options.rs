@@ -28,9 +28,9 @@ pub struct Global {
 /// What is said, and how.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Speech {
-    /// How results are written to standard output
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value = "text")]
-    pub output: Format,
+    /// How results are written to standard output [default: text]
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    pub output: Option<Format>,
 
     /// Say only warnings and errors
     #[arg(long, short, global = true, conflicts_with = "verbose")]
@@ -107,7 +107,7 @@ pub struct Connection {
     #[arg(long, global = true, hide_short_help = true)]
     pub insecure_tls: bool,
 
-    /// Trust the CA certificates in FILE (PEM) as well
+    /// Believe the CA certificates in FILE (PEM), and no others
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true, value_hint = ValueHint::FilePath)]
     pub ca: Option<PathBuf>,
 

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{self, PanicHookInfo, UnwindSafe};
 
-use super::console::{Console, Environment};
+use super::console::Console;
 use super::options::Speech;
 use super::report::{Exit, Failure};
 
@@ -15,7 +15,7 @@ pub fn guard(run: impl FnOnce() -> Exit + UnwindSafe) -> Exit {
 /// Makes panics speak as other failures do.
 pub fn install_hook() {
     panic::set_hook(Box::new(|info| {
-        let console = Console::new(&Speech::default(), &Environment::process());
+        let console = Console::new(&Speech::default(), &crate::env::process);
         console.talk.failure(&told(info));
     }));
 }

@@ -4,6 +4,9 @@ use std::io::{self, IsTerminal, Write};
 
 use zeroize::Zeroizing;
 
+use super::output::shown;
+use crate::keystore::{self, Passphrase};
+
 /// Asks on the terminal; mute where standard input or standard error is none, or `CI` is set.
 #[derive(Debug, Clone, Copy)]
 pub struct Prompt {
@@ -21,24 +24,25 @@ impl Prompt {
         self.able
     }
 
-    /// Asks for a secret, without showing what is typed. None where there is nobody to ask, or no answer came.
-    pub fn passphrase(self, question: &str) -> Option<Zeroizing<String>> {
-        if !self.able {
-            return None;
-        }
-        rpassword::prompt_password(format!("{}: ", super::output::shown(question))).ok().map(Zeroizing::new)
-    }
-
     /// Asks a yes-or-no question; only `y` or `yes` is a yes. None where there is nobody to ask.
     pub fn confirm(self, question: &str) -> Option<bool> {
         if !self.able {
             return None;
         }
         let mut stderr = io::stderr().lock();
-        write!(stderr, "{} [y/N] ", super::output::shown(question)).and_then(|()| stderr.flush()).ok()?;
+        write!(stderr, "{} [y/N] ", shown(question)).and_then(|()| stderr.flush()).ok()?;
         let mut answer = String::new();
         io::stdin().read_line(&mut answer).ok()?;
         Some(means_yes(&answer))
+    }
+}
+
+impl keystore::Prompt for Prompt {
+    fn passphrase(&self, question: &str) -> Option<Passphrase> {
+        if !self.able {
+            return None;
+        }
+        rpassword::prompt_password(format!("{}: ", shown(question))).ok().map(Zeroizing::new)
     }
 }
 
@@ -49,6 +53,7 @@ fn means_yes(answer: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keystore::Prompt as _;
 
     #[test]
     fn without_a_terminal_nothing_is_asked() {

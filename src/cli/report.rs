@@ -3,13 +3,12 @@
 //! Every layer's error becomes a [`Failure`] here: which code, the sentence, and what to do next. A message is one
 //! sentence; advice is never part of it.
 
+mod layers;
+
 use std::fmt;
 use std::process::ExitCode;
 
 use serde::Serialize;
-
-use crate::image::{ReferenceError, Tag};
-use crate::{keystore, registry, store, trust};
 
 /// What the exit code of a run says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -212,150 +211,6 @@ impl Serialize for Failure {
     }
 }
 
-impl From<ReferenceError> for Failure {
-    fn from(error: ReferenceError) -> Self {
-        let hint = match &error {
-            ReferenceError::Name(_) => {
-                Some("a repository path is lower case; a host comes first, as in `host:5000/app`")
-            }
-            ReferenceError::Tag(_) => None,
-            ReferenceError::Digest(_) => Some("`docker image inspect` and `skopeo inspect` print digests in full"),
-            ReferenceError::NotBare(_) => Some("leave out `:tag` and `@digest` here"),
-        };
-        let failure = Self::usage(error.to_string());
-        hint.into_iter().fold(failure, Self::hint)
-    }
-}
-
-impl From<registry::Error> for Failure {
-    fn from(error: registry::Error) -> Self {
-        use registry::Error as E;
-        let message = error.to_string();
-        match error {
-            // The head's tag lies in our own name space: without it there is no trust data.
-            E::NotFound { what, .. } if what.parse::<Tag>().is_ok_and(|tag| tag.is_reserved()) => {
-                Self::new(Exit::NoTrustData, message).hint("`boltseal init NAME` begins a collection")
-            }
-            E::NotFound { .. } => Self::failed(message).hint("check the name and the tag, and that it was pushed"),
-            E::Denied { location, .. } => Self::new(Exit::Denied, message)
-                .hint(format!("`docker login {}` or `podman login` stores credentials", host_of(&location))),
-            E::Busy { retry_after, .. } => Self::new(Exit::RateLimited, message).hint(match retry_after {
-                Some(wait) => format!("try again in {} seconds", wait.as_secs().max(1)),
-                None => "try again later; logged-in clients often have a higher limit".to_owned(),
-            }),
-            E::Unreachable { .. } => Self::new(Exit::Unreachable, message)
-                .hint("check the host and the port, and `HTTPS_PROXY` and `NO_PROXY` where a proxy is in the way"),
-            E::Tls { .. } => Self::new(Exit::Unreachable, message)
-                .hint("for a registry with a private CA give `--ca FILE` or a `certs.d` folder")
-                .hint("for a registry without TLS give `--plain-http`"),
-            E::Broken { .. } => {
-                Self::new(Exit::Unreachable, message).hint("try again; if it stays, ask who runs the registry")
-            }
-            E::TooMuch { .. } => Self::new(Exit::Unreachable, message)
-                .hint("an honest registry stays far below this limit: check what stands between it and you"),
-            E::Mismatch { .. } => Self::new(Exit::WrongBytes, message)
-                .hint("do not use this image: the registry, or a proxy before it, changed it"),
-            E::Unsupported { .. } => Self::failed(message),
-        }
-    }
-}
-
-fn host_of(location: &str) -> &str {
-    location.split('/').next().unwrap_or(location)
-}
-
-impl From<keystore::Error> for Failure {
-    fn from(error: keystore::Error) -> Self {
-        use keystore::Error as E;
-        let message = error.to_string();
-        match error {
-            E::Missing(_) => Self::new(Exit::Key, message)
-                .hint("`boltseal key list` shows what is there; `boltseal key import FILE` adds a key")
-                .hint("`--key FILE` uses a key without importing it"),
-            E::Ambiguous(_) => {
-                Self::new(Exit::Key, message).hint("give more of the id; `boltseal key list` shows them in full")
-            }
-            E::WrongPassphrase(_) => Self::new(Exit::Key, message)
-                .hint("each role has its own variable, such as `BOLTSEAL_ROOT_PASSPHRASE`; see `boltseal help key`"),
-            E::NoPassphrase(_) => Self::new(Exit::Key, message).hint(
-                "run it on a terminal, or set `BOLTSEAL_PASSPHRASE` or the role's own variable (each also as `_FILE`)",
-            ),
-            E::Unusable { .. } => Self::new(Exit::Key, message).hint(
-                "usable are Ed25519 and P-256 private keys in PEM: PKCS#8, SEC1, Docker Content Trust's, cosign's",
-            ),
-            E::Io { action, .. } => with_disk_hint(Self::failed(message), action),
-            E::Device { .. } => Self::new(Exit::Key, message),
-        }
-    }
-}
-
-impl From<store::Error> for Failure {
-    fn from(error: store::Error) -> Self {
-        use store::Error as E;
-        let message = error.to_string();
-        match error {
-            E::Io { action, .. } => with_disk_hint(Self::failed(message), action)
-                .hint("`--stateless` runs without memory, and then a rollback cannot be noticed"),
-            E::Damaged { path, .. } => Self::failed(message)
-                .hint("this is the memory that makes a rollback noticeable, so it is never reset silently")
-                .hint(format!(
-                    "if you know why it is damaged, restore `{path}` from a backup, or move its folder away and verify anew"
-                )),
-            E::Locked { .. } => Self::failed(message).hint("wait for the other `boltseal` to end, and try again"),
-        }
-    }
-}
-
-fn with_disk_hint(failure: Failure, action: &str) -> Failure {
-    match action {
-        "read" => failure.hint("check who owns the file, and its permissions"),
-        _ => {
-            failure.hint("check permissions and free space, or choose another folder with `--home` or `BOLTSEAL_HOME`")
-        }
-    }
-}
-
-impl From<trust::Error> for Failure {
-    fn from(error: trust::Error) -> Self {
-        use trust::Error as E;
-        let message = error.to_string();
-        match error {
-            E::Malformed { .. } => Self::new(Exit::Untrusted, message),
-            E::Unsigned { .. } => Self::new(Exit::Untrusted, message)
-                .hint("ask who signs these images; nothing on this machine needs to change"),
-            E::NotPinned { .. } => Self::new(Exit::Untrusted, message)
-                .hint("`boltseal trust list` shows what is pinned; replace a pin only after asking the root's owner"),
-            E::WrongCollection { found, .. } => {
-                let failure = Self::new(Exit::Untrusted, message);
-                match found {
-                    Some(name) => {
-                        failure.hint(format!("trust data copied from `{name}` does not speak for another name"))
-                    }
-                    None => failure.hint("it was not made by Boltseal; an image's trust data must name the image"),
-                }
-            }
-            E::Expired { role, .. } => Self::new(Exit::Expired, message)
-                .hint(format!("whoever holds the {role} key renews it with `boltseal refresh NAME`"))
-                .hint("check this machine's clock"),
-            E::TooLongLived { .. } => Self::new(Exit::Policy, message).hint(
-                "its publisher shortens it with `boltseal refresh NAME`, or the policy sets `max_timestamp_life`",
-            ),
-            E::ClockWentBack { .. } => Self::new(Exit::Expired, message).hint("set this machine's clock"),
-            E::Rollback { .. } => Self::new(Exit::RolledBack, message)
-                .hint("the registry serves older trust data than this machine has seen: ask who runs it"),
-            E::Contradiction { .. } => Self::new(Exit::RolledBack, message)
-                .hint("the registry serves pieces that do not belong together: try again, then ask who runs it"),
-            E::Missing { .. } => Self::new(Exit::RolledBack, message)
-                .hint("trust data that was there is gone: ask who runs the registry"),
-            E::Unavailable { .. } => Self::new(Exit::Unreachable, message).hint("try again"),
-            E::BadEdit(_) => Self::usage(message),
-            E::VersionsExhausted { role } => {
-                Self::failed(message).hint(format!("`boltseal key rotate NAME {role}` lets versions start anew"))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -383,15 +238,6 @@ mod tests {
         for (exits, expected) in table {
             assert_eq!(Exit::of_many(exits.iter().copied()), expected, "{exits:?}");
         }
-    }
-
-    #[test]
-    fn a_missing_head_is_no_trust_data_and_a_missing_image_is_not() {
-        let missing = |what: &str| {
-            Failure::from(registry::Error::NotFound { what: what.to_owned(), location: "h.x/app".to_owned() }).exit
-        };
-        assert_eq!(missing("trust.tuf"), Exit::NoTrustData);
-        assert_eq!(missing("1.0"), Exit::Failed);
     }
 
     #[test]

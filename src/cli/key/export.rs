@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 
 use clap::ValueHint;
+use zeroize::Zeroizing;
 
 use crate::cli::report::{Failure, Outcome};
 use crate::cli::session::Session;
+use crate::keystore::write_new_private;
+use crate::ops;
+use crate::ops::key::ExportUnder;
 
 /// Arguments of `key export`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +33,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "all")]
     pub public: bool,
 
+    /// Put the copy under another passphrase, which is asked for
+    #[arg(long, conflicts_with_all = ["all", "public"])]
+    pub new_passphrase: bool,
+
     /// Write to FILE, which must not exist, instead of standard output
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub to: Option<PathBuf>,
@@ -38,6 +46,27 @@ pub struct Args {
 ///
 /// # Errors
 /// What the key store refuses.
-pub fn run(_args: Args, _session: &Session) -> Result<Outcome, Failure> {
-    Err(Failure::not_wired("key export"))
+pub fn run(args: &Args, session: &Session) -> Result<Outcome, Failure> {
+    let store = session.key_store();
+    let talk = &session.console.talk;
+    let Some(id) = &args.id else {
+        let to = args.to.as_deref().ok_or_else(|| Failure::usage("`--all` needs `--to FILE`"))?;
+        let count = ops::key::export_all(&store, to)?;
+        talk.info(format_args!("wrote {count} keys to `{}`, each under its own passphrase", to.display()));
+        return Ok(Outcome::Done);
+    };
+    let pem = if args.public {
+        Zeroizing::new(ops::key::export_public(&store, id)?)
+    } else {
+        let under = if args.new_passphrase { ExportUnder::New } else { ExportUnder::Present };
+        ops::key::export_private(&store, id, under, &session.passphrases)?
+    };
+    match &args.to {
+        Some(to) => {
+            write_new_private(to, pem.as_bytes())?;
+            talk.info(format_args!("wrote `{}`", to.display()));
+        }
+        None => session.console.output.bytes(pem.as_bytes()),
+    }
+    Ok(Outcome::Done)
 }

@@ -1,7 +1,9 @@
 //! `boltseal key remove`: removes a key for ever.
 
+use super::form::write_one;
 use crate::cli::report::{Failure, Outcome};
 use crate::cli::session::Session;
+use crate::ops;
 
 /// Arguments of `key remove`.
 #[derive(Debug, clap::Args)]
@@ -26,6 +28,11 @@ pub struct Args {
 /// # Errors
 /// What the key store refuses.
 pub fn run(args: &Args, session: &Session) -> Result<Outcome, Failure> {
-    session.confirm(&format!("remove key {} for ever?", args.id), args.yes)?;
-    Err(Failure::not_wired("key remove"))
+    let store = session.key_store();
+    let info = ops::key::find(&store, &args.id)?;
+    session.confirm(&format!("remove {} for ever?", info.label()), args.yes)?;
+    let info = ops::key::remove(&store, info.id.as_str())?;
+    write_one(&session.console, "key_remove", &info);
+    session.console.talk.info(format_args!("removed {}", info.label()));
+    Ok(Outcome::Done)
 }
