@@ -57,6 +57,14 @@ pub const DCT_ROOT_PASSPHRASE: &str = "DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE";
 pub const DCT_REPOSITORY_PASSPHRASE: &str = "DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE";
 /// A private key for one run, used without being imported.
 pub const KEY: &str = "BOLTSEAL_KEY";
+/// The folder that keeps keys and memory.
+pub const HOME: &str = "BOLTSEAL_HOME";
+/// The program that pulls: `docker`, `podman`, `nerdctl` or `ctr`.
+pub const ENGINE: &str = "BOLTSEAL_ENGINE";
+/// The file of version floors for machines without memory.
+pub const CHECKPOINT: &str = "BOLTSEAL_CHECKPOINT";
+/// Root key ids that are pinned for one run.
+pub const ROOT_KEY: &str = "BOLTSEAL_ROOT_KEY";
 
 /// The variable with the passphrase of one signer's keys: upper case, everything but letters and digits as `_`.
 pub fn signer_passphrase(name: &str) -> String {

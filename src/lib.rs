@@ -11,6 +11,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod env;
 pub mod image;
 pub mod keystore;

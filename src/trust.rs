@@ -2,11 +2,11 @@
 //! no clock; `now` is passed in.
 
 pub mod canonical;
+pub mod clock_rule;
 pub mod delegation;
 pub mod draft;
 pub mod entry;
 pub mod envelope;
-pub mod clock_rule;
 pub mod error;
 pub mod hashes;
 pub mod json;

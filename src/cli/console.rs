@@ -36,7 +36,7 @@ impl Console {
         let volume = if speech.quiet { Volume::Quiet } else { Volume::Normal };
         let color = color(environment, talk::is_terminal());
         Self {
-            output: Arc::new(Output::stdout(speech.output.unwrap_or_default())),
+            output: Arc::new(Output::stdout(speech.output)),
             talk: Arc::new(Talk::stderr(volume, color, Arc::clone(&bars))),
             bars,
             prompt: Prompt::new(ci),
@@ -96,7 +96,8 @@ impl Console {
 
 /// Colour is for terminals, unless `NO_COLOR` is set or the terminal is a dumb one.
 fn color(environment: &dyn Environment, terminal: bool) -> ColorChoice {
-    let unwanted = environment.value(env::NO_COLOR).is_some() || environment.value(env::TERM).is_some_and(|t| t == "dumb");
+    let unwanted =
+        environment.value(env::NO_COLOR).is_some() || environment.value(env::TERM).is_some_and(|t| t == "dumb");
     if terminal && !unwanted { ColorChoice::Always } else { ColorChoice::Never }
 }
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ pub enum Format {
 
 /// The writer to standard output.
 pub struct Output {
-    format: Format,
+    format: OnceLock<Format>,
     sink: Mutex<Sink>,
 }
 
@@ -37,24 +37,33 @@ struct Sink {
 }
 
 impl Output {
-    /// The process's standard output.
-    pub fn stdout(format: Format) -> Self {
+    /// The process's standard output, with the form that a flag asks for.
+    pub fn stdout(format: Option<Format>) -> Self {
         Self::new(format, Box::new(io::stdout()))
     }
 
     /// Any writer, in tests.
-    pub fn new(format: Format, writer: Box<dyn Write + Send>) -> Self {
-        Self { format, sink: Mutex::new(Sink { writer, failed: None }) }
+    pub fn new(format: Option<Format>, writer: Box<dyn Write + Send>) -> Self {
+        Self {
+            format: format.map_or_else(OnceLock::new, OnceLock::from),
+            sink: Mutex::new(Sink { writer, failed: None }),
+        }
     }
 
     /// How results are to be written.
     pub fn format(&self) -> Format {
-        self.format
+        self.format.get().copied().unwrap_or_default()
+    }
+
+    /// Takes the form that the settings ask for, unless a flag asked for one.
+    pub fn prefer(&self, format: Format) {
+        // The first to say it counts.
+        let _ = self.format.set(format);
     }
 
     /// Whether one JSON document is to be written.
     pub fn is_json(&self) -> bool {
-        self.format == Format::Json
+        self.format() == Format::Json
     }
 
     /// Writes a line of data.
@@ -122,7 +131,7 @@ impl Output {
 
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Output").field("format", &self.format).finish_non_exhaustive()
+        f.debug_struct("Output").field("format", &self.format()).finish_non_exhaustive()
     }
 }
 
@@ -177,17 +186,26 @@ mod tests {
 
     fn written(write: impl FnOnce(&Output)) -> String {
         let page = Page::default();
-        write(&Output::new(Format::Text, Box::new(page.clone())));
+        write(&Output::new(Some(Format::Text), Box::new(page.clone())));
         String::from_utf8(page.written.lock().unwrap().clone()).unwrap()
     }
 
     #[test]
     fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is() {
         for (kind, fails) in [(io::ErrorKind::BrokenPipe, false), (io::ErrorKind::StorageFull, true)] {
-            let output = Output::new(Format::Text, Box::new(Page { fails: Some(kind), ..Page::default() }));
+            let output = Output::new(Some(Format::Text), Box::new(Page { fails: Some(kind), ..Page::default() }));
             output.line("data");
             output.line("more");
             assert_eq!(output.finish().is_err(), fails, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_flag_beats_the_settings() {
+        for (flag, settled) in [(Some(Format::Text), Format::Text), (None, Format::Json)] {
+            let output = Output::new(flag, Box::new(Page::default()));
+            output.prefer(Format::Json);
+            assert_eq!(output.format(), settled);
         }
     }
 

@@ -3,6 +3,7 @@
 use super::image::{ImageArg, LayoutArg};
 use super::report::{Failure, Outcome};
 use super::session::Session;
+use crate::config::Engine;
 use crate::image::ImageName;
 
 /// Arguments of `pull`.
@@ -45,6 +46,17 @@ pub enum EngineArg {
     Nerdctl,
     /// ctr, containerd's own client
     Ctr,
+}
+
+impl From<EngineArg> for Engine {
+    fn from(arg: EngineArg) -> Self {
+        match arg {
+            EngineArg::Docker => Self::Docker,
+            EngineArg::Podman => Self::Podman,
+            EngineArg::Nerdctl => Self::Nerdctl,
+            EngineArg::Ctr => Self::Ctr,
+        }
+    }
 }
 
 /// Verifies the image, has it pulled by its digest and sets the tag.

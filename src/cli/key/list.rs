@@ -25,13 +25,19 @@ pub fn run(_args: &Args, session: &Session) -> Result<Outcome, Failure> {
     if output.is_json() {
         output.document("key_list", &BTreeMap::from([("keys", forms(&keys))]));
     } else {
-        output.table(&["key id", "purpose", "algorithm", "image name"], keys.iter().map(|info| {
-            let purpose = info.purpose.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
-            let name = info.collection.clone().unwrap_or_else(|| "-".to_owned());
-            [info.id.to_string(), purpose, info.public.algorithm().to_owned(), name]
-        }));
+        output.table(
+            &["key id", "purpose", "algorithm", "image name"],
+            keys.iter().map(|info| {
+                let purpose = info.purpose.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+                let name = info.collection.clone().unwrap_or_else(|| "-".to_owned());
+                [info.id.to_string(), purpose, info.public.algorithm().to_owned(), name]
+            }),
+        );
         if keys.is_empty() {
-            session.console.talk.info("there are no keys; `boltseal init NAME` makes the ones that an image name needs");
+            session
+                .console
+                .talk
+                .info("there are no keys; `boltseal init NAME` makes the ones that an image name needs");
         }
     }
     Ok(Outcome::Done)

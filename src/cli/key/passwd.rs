@@ -26,6 +26,9 @@ pub struct Args {
 pub fn run(args: &Args, session: &Session) -> Result<Outcome, Failure> {
     let info = ops::key::passwd(&session.key_store(), &args.id, &session.passphrases)?;
     write_one(&session.console, "key_passwd", &info);
-    session.console.talk.info(format_args!("{} has another passphrase; copies of it keep the former one", info.label()));
+    session
+        .console
+        .talk
+        .info(format_args!("{} has another passphrase; copies of it keep the former one", info.label()));
     Ok(Outcome::Done)
 }

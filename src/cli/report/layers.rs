@@ -4,7 +4,7 @@ use super::{Exit, Failure};
 use crate::cli::image::ImageArgError;
 use crate::image::{ReferenceError, Tag};
 use crate::trust::policy::PolicyError;
-use crate::{keystore, registry, store, trust};
+use crate::{config, keystore, registry, store, trust};
 
 impl From<ReferenceError> for Failure {
     fn from(error: ReferenceError) -> Self {
@@ -77,10 +77,11 @@ impl From<keystore::Error> for Failure {
         };
         let mut failure = Self { exit, message: error.to_string(), hints: error.hints() };
         match error {
-            E::Missing(_) => failure.hint("`boltseal key import FILE` adds a key, `--key FILE` uses one without adding it"),
-            E::WrongPassphrase(_) => {
-                failure.hint("each role has a variable of its own, such as `BOLTSEAL_ROOT_PASSPHRASE`: `boltseal key --help`")
+            E::Missing(_) => {
+                failure.hint("`boltseal key import FILE` adds a key, `--key FILE` uses one without adding it")
             }
+            E::WrongPassphrase(_) => failure
+                .hint("each role has a variable of its own, such as `BOLTSEAL_ROOT_PASSPHRASE`: `boltseal key --help`"),
             E::Unusable { .. } => failure.hint(
                 "usable are Ed25519 and P-256 private keys in PEM: PKCS#8, SEC1, Docker Content Trust's, cosign's",
             ),
@@ -156,7 +157,9 @@ impl From<trust::Error> for Failure {
                 .hint("trust data that was there is gone: ask who runs the registry"),
             E::Damaged { .. } => Self::failed(message)
                 .hint("this is the memory that makes a rollback noticeable, so it is never reset silently")
-                .hint("if you know why it is damaged, restore it from a backup, or move its folder away and verify anew"),
+                .hint(
+                    "if you know why it is damaged, restore it from a backup, or move its folder away and verify anew",
+                ),
             E::Unavailable { .. } => Self::new(Exit::Unreachable, message).hint("try again"),
             E::BadEdit(_) => Self::usage(message),
             E::VersionsExhausted { role } => {
@@ -172,18 +175,30 @@ impl From<PolicyError> for Failure {
         let message = error.to_string();
         match error {
             E::NoPolicy { name } | E::OutOfScope { name, .. } | E::NoRoot { name, .. } => {
-                Self::new(Exit::Policy, message).hint(format!(
-                    "`boltseal trust add {name} --root-key ID` trusts a root; its owner knows the ID"
-                ))
+                Self::new(Exit::Policy, message)
+                    .hint(format!("`boltseal trust add {name} --root-key ID` trusts a root; its owner knows the ID"))
             }
             E::Tie { .. } => Self::new(Exit::Policy, message).hint("make one of the two patterns longer, or remove it"),
-            E::NoSigner { .. } => {
-                Self::new(Exit::Policy, message).hint("policy files only add: a signer must be named by each that names any")
-            }
+            E::NoSigner { .. } => Self::new(Exit::Policy, message)
+                .hint("policy files only add: a signer must be named by each that names any"),
             E::Loosens { .. } => {
                 Self::new(Exit::Policy, message).hint("whoever owns that file can set `allow_override = true` in it")
             }
             E::Mirror { .. } => Self::new(Exit::Policy, message).hint("correct the `[[mirror]]` in the policy"),
+        }
+    }
+}
+
+impl From<config::Error> for Failure {
+    fn from(error: config::Error) -> Self {
+        use config::Error as E;
+        let message = error.to_string();
+        match error {
+            E::Io { .. } => Self::failed(message).hint(disk_hint("read")),
+            E::Invalid { .. } => {
+                Self::failed(message).hint("correct it; until then nothing is trusted, since the rest might be looser")
+            }
+            E::NoFolder { .. } => Self::failed(message).hint("set `BOLTSEAL_HOME`, or give `--home DIR`"),
         }
     }
 }
