@@ -9,6 +9,11 @@ use std::ffi::OsString;
 pub trait Environment: Send + Sync {
     /// The value of a variable; none where it is not set.
     fn variable(&self, name: &str) -> Option<OsString>;
+
+    /// The value of a variable that says nothing when it is empty.
+    fn value(&self, name: &str) -> Option<OsString> {
+        self.variable(name).filter(|value| !value.is_empty())
+    }
 }
 
 impl<F: Fn(&str) -> Option<OsString> + Send + Sync> Environment for F {
@@ -22,6 +27,14 @@ pub fn process(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
+/// Filters of the log, in the form of `tracing`'s directives.
+pub const LOG: &str = "BOLTSEAL_LOG";
+/// Set by build services: no person is there to ask.
+pub const CI: &str = "CI";
+/// Set by people who want no colour.
+pub const NO_COLOR: &str = "NO_COLOR";
+/// The kind of terminal.
+pub const TERM: &str = "TERM";
 /// The passphrase of root keys.
 pub const ROOT_PASSPHRASE: &str = "BOLTSEAL_ROOT_PASSPHRASE";
 /// The passphrase of targets keys.

@@ -1,0 +1,40 @@
+//! `boltseal verify`: what tags are, by those who sign them.
+
+use super::image::ImageArg;
+use super::report::{Failure, Outcome};
+use super::session::Session;
+use crate::image::ImageName;
+
+/// Arguments of `verify`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  boltseal verify registry.example.com/acme/app:1.0
+  boltseal verify app:1.0 app:latest --output json
+  boltseal verify --registry app:1.0
+  boltseal verify oci:./images:1.0 --name registry.example.com/acme/app
+
+Each verified image is a line `DIGEST  IMAGE`. The verdict is the true one, whatever the policy's
+mode.")]
+pub struct Args {
+    /// The images
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<ImageArg>,
+
+    /// Also ask what the registry serves under the tag, and fail (15) when it differs
+    #[arg(long)]
+    pub registry: bool,
+
+    /// The name that the images of a layout are expected to have
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<ImageName>,
+}
+
+/// Verifies the images and prints their digests.
+///
+/// # Errors
+/// What the use case refuses, as an exit code with a sentence.
+#[expect(clippy::unused_async, reason = "the use case that it waits for is not wired")]
+pub async fn run(_args: Args, _session: &Session) -> Result<Outcome, Failure> {
+    Err(Failure::not_wired("verify"))
+}
