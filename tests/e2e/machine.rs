@@ -126,6 +126,6 @@ impl Machine {
 }
 
 /// The program under test.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("BOLTSEAL_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_boltseal")), PathBuf::from)
 }
