@@ -38,12 +38,14 @@ impl Machine {
 
     /// Runs the `trust add` line that `init` ended with.
     pub(crate) fn trust(&self, init: &Ran) {
-        let said = init.all();
-        let line = said
-            .lines()
-            .find_map(|line| line.find("boltseal trust add ").map(|at| &line[at + "boltseal ".len()..]))
-            .unwrap_or_else(|| panic!("expected a `trust add` line: {init}"));
-        self.run(line.trim_end_matches(['`', '.']).split_whitespace()).ok();
+        self.run(trust_line(init)).ok();
+    }
+
+    /// The same, for the images of another name.
+    pub(crate) fn trust_for(&self, name: &str, init: &Ran) {
+        let mut line = trust_line(init);
+        name.clone_into(&mut line[2]);
+        self.run(line).ok();
     }
 
     /// `$BOLTSEAL_HOME`: keys and memory.
@@ -123,6 +125,16 @@ impl Machine {
             .env("NO_COLOR", "1")
             .current_dir(self.work());
     }
+}
+
+/// The arguments of the `trust add` line: `trust`, `add`, the name, the pin.
+fn trust_line(init: &Ran) -> Vec<String> {
+    let said = init.all();
+    let line = said
+        .lines()
+        .find_map(|line| line.find("boltseal trust add ").map(|at| &line[at + "boltseal ".len()..]))
+        .unwrap_or_else(|| panic!("expected a `trust add` line: {init}"));
+    line.trim_end_matches(['`', '.']).split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect()
 }
 
 /// The program under test.

@@ -178,6 +178,13 @@ impl Ran {
         self
     }
 
+    /// Asserts that the exit code is one of these, and returns it.
+    #[track_caller]
+    pub(crate) fn code_is(&self, expected: &[i32]) -> i32 {
+        assert!(expected.contains(&self.code), "expected an exit code of {expected:?}: {self}");
+        self.code
+    }
+
     /// Asserts success.
     #[track_caller]
     pub(crate) fn ok(self) -> Self {

@@ -164,6 +164,39 @@ impl Registry {
         self.start();
     }
 
+    /// Lets the registry serve other bytes under a digest, as a hostile one would.
+    pub(crate) fn falsify(&self, digest: &str, bytes: &[u8]) {
+        let hex = digest.strip_prefix("sha256:").expect("every digest is SHA-256");
+        let blob = self.data().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data");
+        assert!(blob.exists(), "the registry has no {digest}");
+        fs::write(blob, bytes).expect("a file in our folder is written");
+    }
+
+    /// Copies one repository over another, with all that is tagged there, as a hostile registry would.
+    pub(crate) fn clone_repository(&self, from: &str, to: &str) {
+        let repositories = self.data().join("docker/registry/v2/repositories");
+        let target = repositories.join(to);
+        if target.exists() {
+            fs::remove_dir_all(&target).expect("our folder can be removed");
+        }
+        fs::create_dir_all(&target).expect("a folder in our folder is made");
+        copy_folder(&repositories.join(from), &target);
+    }
+
+    /// Removes a tag as the registry's owner can, by the file that holds it.
+    pub(crate) fn forget_tag(&self, repository: &str, tag: &str) {
+        let tags = self.data().join("docker/registry/v2/repositories").join(repository).join("_manifests/tags");
+        fs::remove_dir_all(tags.join(tag)).expect("the tag is there");
+    }
+
+    /// The tags of a repository.
+    pub(crate) fn tags(&self, repository: &str) -> Vec<String> {
+        let answer = self.request("GET", &format!("/v2/{repository}/tags/list"), &[], b"");
+        let list: serde_json::Value = serde_json::from_slice(&answer.body).expect("a list of tags is JSON");
+        let tags = list["tags"].as_array().cloned().unwrap_or_default();
+        tags.iter().filter_map(|tag| tag.as_str().map(str::to_owned)).collect()
+    }
+
     /// Runs the registry's own garbage collection, while it is stopped.
     pub(crate) fn collect_garbage(&mut self, untagged: bool) {
         self.stop();
