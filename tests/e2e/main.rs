@@ -9,7 +9,17 @@ mod http;
 mod image;
 mod machine;
 mod process;
+mod scene;
 mod servers;
 mod tls;
 
+mod access;
+mod attacks;
+mod bad_input;
+mod guides;
 mod harness;
+mod keys;
+mod layouts;
+mod main_job;
+mod platforms;
+mod time;
