@@ -15,14 +15,14 @@ pub mod passphrase;
 mod private;
 mod sealed;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use error::Error;
 pub use file::FileKeyStore;
-pub use folder::write_new_private;
+pub use folder::{read_private, write_new_private};
 pub use layered::LayeredKeyStore;
 pub use memory::MemoryKeyStore;
 pub use passphrase::{EnvPassphrases, NoPrompt, Prompt};
@@ -53,16 +53,25 @@ pub enum Purpose {
     Signer(String),
 }
 
-impl fmt::Display for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Purpose {
+    /// The purpose as files and arguments spell it: `root`, .., `signer:NAME`.
+    pub fn text(&self) -> String {
+        match self {
             Self::Root => "root",
             Self::Targets => "targets",
             Self::Snapshot => "snapshot",
             Self::Timestamp => "timestamp",
             Self::Online => "online",
-            Self::Signer(name) => return write!(f, "signer:{}", name.escape_debug()),
-        })
+            Self::Signer(name) => return format!("signer:{name}"),
+        }
+        .to_owned()
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A name comes from outside: control characters must not reach a terminal.
+        write!(f, "{}", self.text().escape_debug())
     }
 }
 

@@ -1,3 +1,10 @@
 //! The use cases: load, let the core decide, store.
 
+pub mod client;
+pub mod error;
+pub mod intents;
 pub mod key;
+pub mod publish;
+pub mod ring;
+pub mod transfer;
+pub mod trust;

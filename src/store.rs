@@ -105,7 +105,7 @@ pub trait Memory: Send {
     /// one at a time.
     ///
     /// # Errors
-    /// As for [`Memory::read`]; the files before the one that failed stay stored.
+    /// As for [`Memory::read`]. Where it fails, the first files of the list may be stored, never one without those before.
     fn write_all(&mut self, files: &[(&str, &[u8])]) -> Result<(), Error> {
         files.iter().try_for_each(|(file, bytes)| self.write(file, bytes))
     }

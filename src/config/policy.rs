@@ -75,7 +75,15 @@ pub fn load(folders: &Folders, extra: &[PathBuf]) -> Result<Policy, Error> {
 /// # Errors
 /// As for [`load`].
 pub fn load_file(path: &Path) -> Result<Option<PolicyFile>, Error> {
-    read_text(path)?.map(|text| parse(path, &text)).transpose()
+    load_text(path)?.map(|text| parse(path, &text)).transpose()
+}
+
+/// Reads a policy file's text as it stands, for editing; none where there is no file.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn load_text(path: &Path) -> Result<Option<String>, Error> {
+    read_text(path)
 }
 
 /// Reads a policy file's text. Root files that it names are read from disk.

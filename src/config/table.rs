@@ -27,8 +27,8 @@ impl Source<'_> {
     }
 
     fn line(&self, span: &Range<usize>) -> usize {
-        let before = self.text.as_bytes().get(..span.start).unwrap_or(self.text.as_bytes());
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        1 + before.matches('\n').count()
     }
 
     fn invalid(&self, span: &Range<usize>, field: Option<String>, message: String) -> Error {
@@ -43,7 +43,7 @@ pub(super) struct Table<'a> {
     /// The path of the table with a dot at its end; empty for the file itself.
     prefix: String,
     span: Range<usize>,
-    table: &'a DeTable<'a>,
+    fields: &'a DeTable<'a>,
 }
 
 /// One value with its place.
@@ -58,13 +58,13 @@ pub(super) struct Field<'a> {
 impl<'a> Table<'a> {
     /// The file's own table, in which only `known` fields may stand.
     pub(super) fn whole(source: Source<'a>, table: &'a Spanned<DeTable<'a>>, known: &[&str]) -> Result<Self, Error> {
-        let whole = Self { source, prefix: String::new(), span: 0..0, table: table.get_ref() };
+        let whole = Self { source, prefix: String::new(), span: 0..0, fields: table.get_ref() };
         whole.refuse_unknown(known)
     }
 
     fn refuse_unknown(self, known: &[&str]) -> Result<Self, Error> {
         // The first in the file, not in the alphabet.
-        let unknown = self.table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
+        let unknown = self.fields.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
         match unknown.min_by_key(|key| key.span().start) {
             None => Ok(self),
             Some(key) => {
@@ -82,7 +82,7 @@ impl<'a> Table<'a> {
 
     /// A field that may be left out.
     pub(super) fn field(&self, name: &str) -> Option<Field<'a>> {
-        let value = self.table.get(name)?;
+        let value = self.fields.get(name)?;
         let name = format!("{}{name}", self.prefix);
         Some(Field { source: self.source, name, span: value.span(), value: value.get_ref() })
     }
@@ -159,9 +159,9 @@ impl<'a> Field<'a> {
 
     /// A table in which only `known` fields may stand.
     pub(super) fn table(&self, known: &[&str]) -> Result<Table<'a>, Error> {
-        let DeValue::Table(table) = self.value else { return Err(self.expected("a table")) };
+        let DeValue::Table(fields) = self.value else { return Err(self.expected("a table")) };
         let prefix = format!("{}.", self.name);
-        Table { source: self.source, prefix, span: self.span.clone(), table }.refuse_unknown(known)
+        Table { source: self.source, prefix, span: self.span.clone(), fields }.refuse_unknown(known)
     }
 
     /// The entries of a list, which may be empty.

@@ -153,3 +153,138 @@ fn stem(id: &KeyId) -> Result<&str, Error> {
     let text = id.as_str();
     if text.bytes().all(|byte| byte.is_ascii_hexdigit()) { Ok(text) } else { Err(Error::Missing(id.to_string())) }
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    use super::*;
+    use crate::keystore::suite::GOOD;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn with_key(algorithm: Algorithm) -> (tempfile::TempDir, FileKeyStore, KeyInfo, PathBuf) {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("keys");
+        let store = FileKeyStore::new(&folder);
+        let info = store.generate(algorithm, Purpose::Root, None, &GOOD).unwrap();
+        (home, store, info, folder)
+    }
+
+    #[test]
+    fn nobody_else_can_read_the_folder_or_its_files() {
+        let (_home, _, _, folder) = with_key(Algorithm::Ed25519);
+        assert_eq!(mode(&folder), 0o700);
+        let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files.len(), 3, "{files:?}");
+        for file in files {
+            assert_eq!(mode(&file), 0o600, "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn a_key_file_open_to_others_is_not_used() {
+        let (_home, store, info, folder) = with_key(Algorithm::Ed25519);
+        let path = folder.join(format!("{}.pem", info.id));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = store.unlock(&info.id, &GOOD).unwrap_err();
+        assert_eq!(error, Error::Exposed { path: path.display().to_string(), mode: 0o640 });
+        assert_eq!(error.hints(), [format!("close it with `chmod 600 {}`", path.display())]);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        store.unlock(&info.id, &GOOD).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(store.list(), Err(Error::Exposed { .. })));
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let (home, store, info, folder) = with_key(Algorithm::Ed25519);
+        let (path, away) = (folder.join(format!("{}.pem", info.id)), home.path().join("away.pem"));
+        fs::rename(&path, &away).unwrap();
+        symlink(&away, &path).unwrap();
+        assert!(matches!(store.unlock(&info.id, &GOOD), Err(Error::Unusable { .. })));
+    }
+
+    #[test]
+    fn a_key_whose_sidecar_is_missing_or_anothers_is_told_and_not_left_out() {
+        let (_home, store, info, folder) = with_key(Algorithm::Ed25519);
+        let other = store.generate(Algorithm::Ed25519, Purpose::Targets, None, &GOOD).unwrap();
+        let sidecar = |id: &KeyId| folder.join(format!("{id}.json"));
+        fs::copy(sidecar(&other.id), sidecar(&info.id)).unwrap();
+        assert!(matches!(store.list(), Err(Error::Unusable { .. })));
+        assert!(matches!(store.unlock(&info.id, &GOOD), Err(Error::Unusable { .. })));
+        for damage in ["", "{}", "not json"] {
+            fs::write(sidecar(&info.id), damage).unwrap();
+            assert!(matches!(store.list(), Err(Error::Unusable { .. })), "{damage}");
+        }
+        fs::remove_file(sidecar(&info.id)).unwrap();
+        assert!(store.list().unwrap_err().to_string().contains("beside it is missing"));
+        store.unlock(&other.id, &GOOD).unwrap();
+    }
+
+    #[test]
+    fn a_key_file_swapped_for_another_key_does_not_open() {
+        let (_home, store, info, folder) = with_key(Algorithm::Ed25519);
+        let other = store.generate(Algorithm::Ed25519, Purpose::Targets, None, &GOOD).unwrap();
+        let pem = |id: &KeyId| folder.join(format!("{id}.pem"));
+        fs::copy(pem(&other.id), pem(&info.id)).unwrap();
+        assert_eq!(store.unlock(&info.id, &GOOD).unwrap_err(), Error::WrongPassphrase(info.label()));
+    }
+
+    #[test]
+    fn no_flipped_bit_of_a_key_file_yields_another_key() {
+        let (_home, store, info, folder) = with_key(Algorithm::Ed25519);
+        let path = folder.join(format!("{}.pem", info.id));
+        let good = fs::read(&path).unwrap();
+        // Each body line of the file in turn; the derivation costs too much to try every byte.
+        let starts = good.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 9);
+        for at in starts.filter(|at| *at < good.len() - 30) {
+            let mut bad = good.clone();
+            bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
+            fs::write(&path, &bad).unwrap();
+            assert!(store.unlock(&info.id, &GOOD).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_key_file_in_the_clear_is_not_used() {
+        let (_home, store, info, folder) = with_key(Algorithm::Ed25519);
+        let open = store.export(&info.id).unwrap().open(&GOOD).unwrap();
+        fs::write(folder.join(format!("{}.pem", info.id)), open.to_plain_pem().as_bytes()).unwrap();
+        assert!(matches!(store.unlock(&info.id, &GOOD), Err(Error::Unusable { .. })));
+    }
+
+    #[test]
+    fn a_home_that_cannot_be_written_is_an_error_that_names_it() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("file");
+        fs::write(&path, "").unwrap();
+        let store = FileKeyStore::new(path.join("keys"));
+        let error = store.generate(Algorithm::Ed25519, Purpose::Root, None, &GOOD).unwrap_err();
+        let shown = error.to_string();
+        assert!(shown.starts_with(&format!("cannot create `{}`: ", path.join("keys").display())), "{shown}");
+    }
+
+    #[test]
+    fn stores_that_write_at_once_lose_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("keys");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let store = FileKeyStore::new(&folder);
+                    let kept = store.generate(Algorithm::Ed25519, Purpose::Root, None, &GOOD).unwrap();
+                    let gone = store.generate(Algorithm::Ed25519, Purpose::Root, None, &GOOD).unwrap();
+                    store.remove(&gone.id).unwrap();
+                    store.change_passphrase(&kept.id, &GOOD).unwrap();
+                });
+            }
+        });
+        assert_eq!(FileKeyStore::new(&folder).list().unwrap().len(), 4);
+    }
+}

@@ -31,6 +31,10 @@ impl Folder {
 
     /// Makes the folder where it is not there, and locks it until the guard is dropped.
     pub(super) fn lock(&self) -> Result<File, Error> {
+        self.lock_within(LOCK_DEADLINE)
+    }
+
+    fn lock_within(&self, deadline: Duration) -> Result<File, Error> {
         self.create()?;
         let path = self.path(".lock");
         let mut options = OpenOptions::new();
@@ -38,7 +42,7 @@ impl Folder {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&path).map_err(|error| Error::io("open", &path, &error))?;
-        let deadline = Instant::now() + LOCK_DEADLINE;
+        let deadline = Instant::now() + deadline;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
@@ -110,12 +114,7 @@ impl Folder {
             return Err(unusable("it is a link, a folder or a device, and a plain file is needed".to_owned()));
         }
         refuse_modes(&path, &metadata, refused)?;
-        let file = File::open(&path).map_err(|error| failed(&error))?;
-        let bytes = read_capped(file).map_err(|error| failed(&error))?;
-        if bytes.len() > MAX_KEY_FILE {
-            return Err(unusable(format!("it has more than {MAX_KEY_FILE} bytes")));
-        }
-        Ok(Some(bytes))
+        read_private(&path, MAX_KEY_FILE).map(Some)
     }
 
     /// Writes a file with mode 0600, whole or not at all, and durably.
@@ -163,11 +162,24 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<tempfile::NamedTe
     Ok(file)
 }
 
-/// Reads at most one byte more than a key file may have, into a buffer that never moves.
-pub(super) fn read_capped(file: impl Read) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    let most = MAX_KEY_FILE + 1;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(most));
-    file.take(most as u64).read_to_end(&mut bytes)?;
+/// Reads a file of at most `most` bytes that may hold a secret.
+///
+/// # Errors
+/// [`Error::Io`] where it cannot be read or is larger.
+pub fn read_private(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    File::open(path)
+        .and_then(|file| {
+            let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+            // Sized once where the size is known: a buffer that grows leaves copies behind.
+            bytes.reserve_exact(length.max(MAX_KEY_FILE).min(most) + 1);
+            file.take(most as u64 + 1).read_to_end(&mut bytes)
+        })
+        .map_err(|error| Error::io("read", path, &error))?;
+    if bytes.len() > most {
+        let message = format!("it has more than {most} bytes");
+        return Err(Error::Io { action: "read", path: path.display().to_string(), message });
+    }
     Ok(bytes)
 }
 
@@ -184,4 +196,40 @@ fn refuse_modes(path: &Path, metadata: &fs::Metadata, refused: u32) -> Result<()
 #[cfg(not(unix))]
 fn refuse_modes(_path: &Path, _metadata: &fs::Metadata, _refused: u32) -> Result<(), Error> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_in_use_is_waited_for_until_the_deadline() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::new(home.path().join("keys"));
+        let held = folder.lock().unwrap();
+        let refused = folder.lock_within(Duration::from_millis(50)).unwrap_err();
+        assert_eq!(refused, Error::Locked { path: folder.path(".lock").display().to_string() });
+        drop(held);
+        folder.lock_within(Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_cap_and_a_folder_is_none() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("file");
+        std::fs::write(&path, [7; 10]).unwrap();
+        assert_eq!(read_private(&path, 10).unwrap().len(), 10);
+        assert!(read_private(&path, 9).unwrap_err().to_string().ends_with("it has more than 9 bytes"));
+        assert!(read_private(home.path(), 9).is_err());
+    }
+
+    #[test]
+    fn nothing_is_overwritten_by_a_new_file() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("file");
+        write_new_private(&path, b"first").unwrap();
+        assert!(write_new_private(&path, b"second").is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "no half-written file stays behind");
+    }
 }

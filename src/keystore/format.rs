@@ -256,3 +256,6 @@ fn other_kind(label: &str) -> String {
         label => format!("it is a `{}`, and a key is needed", label.chars().take(60).collect::<String>()),
     }
 }
+
+#[cfg(test)]
+mod tests;

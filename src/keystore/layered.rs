@@ -73,3 +73,29 @@ impl KeyStore for LayeredKeyStore {
         self.back.remove(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keystore::MemoryKeyStore;
+    use crate::keystore::suite::GOOD;
+
+    #[test]
+    fn a_key_given_for_one_run_signs_without_a_passphrase_and_is_not_kept() {
+        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        let pem = key.to_encrypted_pem("correct horse").unwrap();
+        let front = MemoryKeyStore::new();
+        let info = front.load(pem.as_bytes(), "key.pem", Some(Purpose::Targets), &GOOD).unwrap();
+        assert!(!info.encrypted);
+        let store = LayeredKeyStore::new(Box::new(front), Box::new(MemoryKeyStore::new()));
+        let kept = store.generate(Algorithm::Ed25519, Purpose::Root, None, &GOOD).unwrap();
+        assert_eq!(store.list().unwrap().len(), 2);
+        let nobody = crate::keystore::EnvPassphrases::new(|_: &str| None, crate::keystore::NoPrompt);
+        assert_eq!(store.unlock(&info.id, &nobody).unwrap().key(), key.public());
+        assert!(matches!(store.unlock(&kept.id, &nobody), Err(Error::NoPassphrase(_))));
+        assert!(matches!(store.remove(&info.id), Err(Error::Missing(_))));
+        // It may not slip into a store on disk without a passphrase.
+        let sealed = store.export(&info.id).unwrap();
+        assert!(matches!(store.restore(sealed), Err(Error::Unusable { .. })));
+    }
+}

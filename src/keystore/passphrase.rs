@@ -9,13 +9,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::folder::read_capped;
+use super::folder::read_private;
 use super::format::MAX_KEY_FILE;
 use super::sealed::check_length;
 use super::{Error, KeyInfo, MIN_PASSPHRASE, Passphrase, Passphrases, Purpose};
@@ -236,14 +235,180 @@ pub fn secret_variable(environment: &dyn Environment, name: &str) -> Result<Opti
 
 /// The content of a file without one trailing line end.
 fn read_secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut bytes = File::open(path).and_then(read_capped).map_err(|error| Error::io("read", path, &error))?;
-    if bytes.len() > MAX_KEY_FILE {
-        let message = format!("it has more than {MAX_KEY_FILE} bytes");
-        return Err(Error::Io { action: "read", path: path.display().to_string(), message });
-    }
+    let mut bytes = read_private(path, MAX_KEY_FILE)?;
     let kept = bytes.strip_suffix(b"\n").map(|rest| rest.strip_suffix(b"\r").unwrap_or(rest)).map(<[u8]>::len);
     if let Some(kept) = kept {
         bytes.truncate(kept);
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::keystore::suite::Script;
+    use crate::keystore::{Algorithm, Error, KeyStore, MemoryKeyStore};
+
+    fn environment(pairs: &[(&str, &str)]) -> impl Environment + 'static {
+        let pairs: HashMap<String, OsString> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        move |name: &str| pairs.get(name).cloned()
+    }
+
+    fn from(pairs: &[(&str, &str)]) -> EnvPassphrases {
+        EnvPassphrases::new(environment(pairs), NoPrompt)
+    }
+
+    fn typed(answers: &[&'static str]) -> (EnvPassphrases, Arc<Script>) {
+        let script = Arc::new(Script::new(answers.iter().copied()));
+        (EnvPassphrases::new(environment(&[]), Arc::clone(&script)), script)
+    }
+
+    #[test]
+    fn the_variable_of_the_purpose_comes_before_the_common_one_and_dockers_comes_last() {
+        let signer = Purpose::Signer("release-bot".to_owned());
+        let all = [
+            ("BOLTSEAL_ROOT_PASSPHRASE", "of the root"),
+            ("BOLTSEAL_TARGETS_PASSPHRASE", "of targets"),
+            ("BOLTSEAL_SNAPSHOT_PASSPHRASE", "of snapshot"),
+            ("BOLTSEAL_TIMESTAMP_PASSPHRASE", "of timestamp"),
+            ("BOLTSEAL_ONLINE_PASSPHRASE", "of online"),
+            ("BOLTSEAL_SIGNER_RELEASE_BOT_PASSPHRASE", "of the bot"),
+            ("BOLTSEAL_PASSPHRASE", "of them all"),
+            ("DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE", "dockers root"),
+            ("DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE", "dockers repository"),
+        ];
+        let purposes =
+            [Purpose::Root, Purpose::Targets, Purpose::Snapshot, Purpose::Timestamp, Purpose::Online, signer];
+        for (at, purpose) in purposes.iter().enumerate() {
+            let ask = |pairs: &[(&str, &str)]| from(pairs).choose(purpose, None).map(|found| found.to_string());
+            assert_eq!(ask(&all).unwrap(), all[at].1);
+            assert_eq!(ask(&all[6..]).unwrap(), "of them all");
+            let last = if *purpose == Purpose::Root { "dockers root" } else { "dockers repository" };
+            assert_eq!(ask(&all[7..]).unwrap(), last);
+            assert_eq!(ask(&[]), Err(Error::NoPassphrase(format!("the {purpose} key"))));
+        }
+    }
+
+    #[test]
+    fn a_file_stands_for_a_variable_without_its_last_line_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let name = path.to_str().unwrap();
+        for (content, expected) in [
+            ("from a file\n", "from a file"),
+            ("from a file\r\n", "from a file"),
+            ("from a file\n\n", "from a file\n"),
+            ("  spaced  ", "  spaced  "),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            let found = from(&[("BOLTSEAL_PASSPHRASE_FILE", name)]).choose(&Purpose::Root, None).unwrap();
+            assert_eq!(*found, expected);
+        }
+        let both = from(&[("BOLTSEAL_PASSPHRASE", "x"), ("BOLTSEAL_PASSPHRASE_FILE", name)]);
+        assert_eq!(
+            both.choose(&Purpose::Root, None).unwrap_err().to_string(),
+            "`BOLTSEAL_PASSPHRASE` cannot be used: `BOLTSEAL_PASSPHRASE_FILE` is set too"
+        );
+        let missing = from(&[("BOLTSEAL_PASSPHRASE_FILE", "/nowhere/at/all")]).choose(&Purpose::Root, None);
+        assert!(matches!(missing, Err(Error::Io { action: "read", .. })), "{missing:?}");
+        std::fs::write(&path, vec![b'x'; MAX_KEY_FILE + 1]).unwrap();
+        let huge = from(&[("BOLTSEAL_PASSPHRASE_FILE", name)]).choose(&Purpose::Root, None);
+        assert!(matches!(huge, Err(Error::Io { .. })));
+        std::fs::write(&path, b"\xff\xfe").unwrap();
+        let binary = from(&[("BOLTSEAL_PASSPHRASE_FILE", name)]).choose(&Purpose::Root, None);
+        assert!(matches!(binary, Err(Error::Variable { .. })));
+    }
+
+    #[test]
+    fn a_variable_set_to_nothing_is_a_passphrase_too_short_for_a_new_key() {
+        let empty = from(&[("BOLTSEAL_PASSPHRASE", "")]);
+        let error = empty.choose(&Purpose::Root, None).unwrap_err();
+        assert_eq!(error, Error::TooShort("the root key (from `BOLTSEAL_PASSPHRASE`)".to_owned()));
+        assert_eq!(*empty.open("cosign.key", None, 0).unwrap(), "");
+    }
+
+    #[test]
+    fn a_wrong_passphrase_from_a_variable_is_final_and_names_key_and_variable() {
+        let store = MemoryKeyStore::new();
+        let info = store
+            .generate(Algorithm::Ed25519, Purpose::Root, None, &from(&[("BOLTSEAL_PASSPHRASE", "right one")]))
+            .unwrap();
+        let script = Arc::new(Script::new(["right one"]));
+        let wrong = EnvPassphrases::new(environment(&[("BOLTSEAL_ROOT_PASSPHRASE", "wrong one")]), Arc::clone(&script));
+        let error = store.unlock(&info.id, &wrong).unwrap_err();
+        let label = format!("root key {} (from `BOLTSEAL_ROOT_PASSPHRASE`)", info.id.short());
+        assert_eq!(error, Error::WrongPassphrase(label));
+        assert_eq!(*script.asked.lock().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_prompt_is_tried_three_times() {
+        let store = MemoryKeyStore::new();
+        let info = store
+            .generate(Algorithm::Ed25519, Purpose::Targets, None, &from(&[("BOLTSEAL_PASSPHRASE", "right one")]))
+            .unwrap();
+        let (third, _) = typed(&["wrong", "wrong again", "right one"]);
+        store.unlock(&info.id, &third).unwrap();
+        // What was right is kept for the run.
+        store.unlock(&info.id, &third).unwrap();
+        let (never, script) = typed(&["1", "2", "3", "right one"]);
+        assert_eq!(store.unlock(&info.id, &never).unwrap_err(), Error::WrongPassphrase(info.label()));
+        assert_eq!(script.asked.lock().unwrap().len(), 3);
+        assert_eq!(store.unlock(&info.id, &from(&[])).unwrap_err(), Error::NoPassphrase(info.label()));
+    }
+
+    #[test]
+    fn new_keys_ask_for_a_root_and_a_repository_passphrase_once_each() {
+        let (passphrases, script) =
+            typed(&["root secret", "root secret", "repository", "repository", "amys secret", "amys secret"]);
+        let name = Some("h.x/app");
+        let chosen = |purpose: &Purpose| passphrases.choose(purpose, name).unwrap().to_string();
+        assert_eq!(chosen(&Purpose::Root), "root secret");
+        for purpose in [Purpose::Targets, Purpose::Snapshot, Purpose::Timestamp, Purpose::Online] {
+            assert_eq!(chosen(&purpose), "repository");
+        }
+        assert_eq!(chosen(&Purpose::Root), "root secret");
+        assert_eq!(chosen(&Purpose::Signer("amy".to_owned())), "amys secret");
+        assert_eq!(
+            *script.asked.lock().unwrap(),
+            [
+                "new root passphrase (8 characters or more)",
+                "repeat the new root passphrase",
+                "new repository passphrase for the keys of h.x/app (8 characters or more)",
+                "repeat the new repository passphrase for the keys of h.x/app",
+                "new passphrase for the keys of signer amy (8 characters or more)",
+                "repeat the new passphrase for the keys of signer amy",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_new_passphrase_is_long_enough_and_typed_twice_alike() {
+        let (corrected, _) = typed(&["short", "long enough", "long enouhg", "long enough", "long enough"]);
+        assert_eq!(*corrected.choose(&Purpose::Root, None).unwrap(), "long enough");
+        let (never, _) = typed(&["long enough", "a", "long enough", "b", "long enough", "c"]);
+        assert_eq!(never.choose(&Purpose::Root, None), Err(Error::Differ("the root key".to_owned())));
+        let (short, _) = typed(&["a", "b", "c"]);
+        assert_eq!(short.choose(&Purpose::Root, None), Err(Error::TooShort("the root key".to_owned())));
+    }
+
+    #[test]
+    fn a_changed_passphrase_is_never_the_old_one_taken_again_silently() {
+        let store = MemoryKeyStore::new();
+        let old = [("BOLTSEAL_PASSPHRASE", "the old one")];
+        let info = store.generate(Algorithm::Ed25519, Purpose::Root, None, &from(&old)).unwrap();
+        assert_eq!(store.change_passphrase(&info.id, &from(&old)), Err(Error::NoPassphrase(info.label())));
+        let both = from(&[old[0], ("BOLTSEAL_NEW_PASSPHRASE", "the new one")]);
+        store.change_passphrase(&info.id, &both).unwrap();
+        store.unlock(&info.id, &from(&[("BOLTSEAL_PASSPHRASE", "the new one")])).unwrap();
+    }
+
+    #[test]
+    fn debug_shows_no_passphrase() {
+        assert_eq!(format!("{:?}", from(&[("BOLTSEAL_PASSPHRASE", "secret one")])), "EnvPassphrases { .. }");
+    }
 }

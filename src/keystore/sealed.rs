@@ -75,6 +75,10 @@ impl SealedKey {
         passphrase: &Passphrase,
     ) -> Result<Self, Error> {
         check_length(passphrase, &format!("the {purpose} key"))?;
+        purpose
+            .text()
+            .parse::<Purpose>()
+            .map_err(|message| Error::Unusable { path: format!("key {}", key.id().short()), message })?;
         let pem = Zeroizing::new(key.to_encrypted_pem(passphrase)?);
         let info = KeyInfo {
             id: key.id(),
@@ -155,7 +159,7 @@ impl SealedKey {
             schema: SCHEMA.to_owned(),
             id: self.info.id.clone(),
             key: self.info.public.clone(),
-            purpose: self.info.purpose.as_ref().map(Purpose::to_string),
+            purpose: self.info.purpose.as_ref().map(Purpose::text),
             collection: self.info.collection.clone(),
             created: self.created,
             encrypted: self.info.encrypted,

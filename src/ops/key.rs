@@ -4,13 +4,15 @@
 
 mod backup;
 
+use std::path::Path;
+
 use zeroize::Zeroizing;
 
-pub use backup::{export_all, restore};
+pub use backup::{MAX_BACKUP, export_all, restore};
 
 use crate::image::ImageName;
 use crate::keystore::format::{KeyFile, public_key};
-use crate::keystore::{Algorithm, Error, KeyInfo, KeyStore, MIN_ID_PREFIX, Passphrases, Purpose};
+use crate::keystore::{Algorithm, Error, KeyInfo, KeyStore, MIN_ID_PREFIX, Passphrases, Purpose, read_private};
 
 /// What an import brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,14 @@ pub fn find(store: &dyn KeyStore, text: &str) -> Result<KeyInfo, Error> {
         (None, _) => Err(Error::Missing(shown())),
         (Some(_), Some(_)) => Err(Error::Ambiguous(shown())),
     }
+}
+
+/// Reads a file for [`import`]: a private key or a backup. It may be a pipe.
+///
+/// # Errors
+/// [`Error::Io`] where it cannot be read or is larger than a backup may be.
+pub fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    read_private(path, MAX_BACKUP)
 }
 
 /// Makes a key.
@@ -152,4 +162,128 @@ pub fn remove(store: &dyn KeyStore, text: &str) -> Result<KeyInfo, Error> {
     let info = find(store, text)?;
     store.remove(&info.id)?;
     Ok(info)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keystore::suite::{Fixed, GOOD};
+    use crate::keystore::{MemoryKeyStore, PrivateKey};
+
+    const DCT: Fixed = Fixed("lab-repo-pass", "another one");
+
+    #[test]
+    fn a_key_is_found_by_a_unique_beginning_of_its_id() {
+        let store = MemoryKeyStore::new();
+        let made = |purpose| generate(&store, Algorithm::Ed25519, purpose, None, &GOOD).unwrap();
+        let (root, targets) = (made(Purpose::Root), made(Purpose::Targets));
+        assert_eq!(find(&store, root.id.as_str()).unwrap(), root);
+        assert_eq!(find(&store, &targets.id.short()).unwrap(), targets);
+        assert_eq!(find(&store, &targets.id.short().to_uppercase()).unwrap(), targets);
+        assert_eq!(find(&store, &root.id.as_str()[..5]), Err(Error::ShortId(root.id.as_str()[..5].to_owned())));
+        assert_eq!(find(&store, "zzzzzz\u{1b}"), Err(Error::Missing("zzzzzz\\u{1b}".to_owned())));
+        let longer = format!("{}0", root.id);
+        assert_eq!(find(&store, &longer), Err(Error::Missing(longer)));
+    }
+
+    #[test]
+    fn two_keys_with_one_beginning_are_ambiguous() {
+        let store = MemoryKeyStore::new();
+        // Seeds found by search: the ids of these two keys begin with the same six characters.
+        let mut known = std::collections::HashMap::new();
+        let twins = (0_u32..).find_map(|number| {
+            let mut seed = [0; 32];
+            seed[..4].copy_from_slice(&number.to_be_bytes());
+            let public = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes();
+            let id = crate::trust::Key::ed25519(public).unwrap().id().as_str()[..6].to_owned();
+            known.insert(id.clone(), seed).map(|other| (id, other, seed))
+        });
+        let (beginning, one, other) = twins.unwrap();
+        for seed in [one, other] {
+            let document = ed25519_dalek::pkcs8::EncodePrivateKey::to_pkcs8_der(&ed25519_dalek::pkcs8::KeypairBytes {
+                secret_key: seed,
+                public_key: None,
+            })
+            .unwrap();
+            store.hold(&PrivateKey::from_pem(document.as_bytes(), None).unwrap(), None, None);
+        }
+        assert_eq!(find(&store, &beginning), Err(Error::Ambiguous(beginning.clone())));
+    }
+
+    #[test]
+    fn a_docker_content_trust_key_brings_its_purpose_and_image_name() {
+        let store = MemoryKeyStore::new();
+        let file = include_bytes!("../../tests/vectors/notary/targets.key");
+        let imported = import(&store, file, "targets.key", None, None, &DCT).unwrap();
+        let [info] = &imported.added[..] else { panic!("{imported:?}") };
+        assert_eq!(info.purpose, Some(Purpose::Targets));
+        assert_eq!(info.collection.as_deref(), Some("127.0.0.1:5000/notarylab/del"));
+        store.unlock(&info.id, &DCT).unwrap();
+        let again = import(&store, file, "targets.key", None, None, &DCT);
+        assert_eq!(again, Err(Error::Exists(info.id.to_string())));
+        // What the command says comes before what the file says; a root key belongs to no image.
+        let other = MemoryKeyStore::new();
+        let name: ImageName = "h.x/app".parse().unwrap();
+        let root = import(&other, file, "x", Some(Purpose::Root), Some(&name), &DCT).unwrap();
+        assert_eq!((&root.added[0].purpose, &root.added[0].collection), (&Some(Purpose::Root), &None));
+    }
+
+    #[test]
+    fn an_import_without_a_purpose_or_of_something_else_is_refused_by_name() {
+        let store = MemoryKeyStore::new();
+        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap().to_encrypted_pem("correct horse").unwrap();
+        let error = import(&store, key.as_bytes(), "key.pem", None, None, &GOOD).unwrap_err();
+        assert_eq!(error, Error::NoPurpose("key.pem".to_owned()));
+        assert_eq!(error.hints().len(), 1);
+        let public = include_bytes!("../../tests/vectors/notary/alice.pub");
+        let error = import(&store, public, "alice.pub", Some(Purpose::Root), None, &GOOD).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`alice.pub` is no usable key: it is a public key, and the private one is needed"
+        );
+        assert_eq!(store.list().unwrap(), []);
+    }
+
+    #[test]
+    fn an_export_is_encrypted_whatever_the_store_holds() {
+        let store = MemoryKeyStore::new();
+        let kept = generate(&store, Algorithm::P256, Purpose::Root, None, &GOOD).unwrap();
+        let held = store.hold(&PrivateKey::generate(Algorithm::Ed25519).unwrap(), None, None);
+        let export = |info: &KeyInfo, under| export_private(&store, info.id.as_str(), under, &GOOD).unwrap();
+        for (info, under, passphrase) in [
+            (&kept, ExportUnder::Present, "correct horse"),
+            (&kept, ExportUnder::New, "battery staple"),
+            (&held, ExportUnder::Present, "battery staple"),
+        ] {
+            let pem = export(info, under);
+            assert!(pem.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{under:?}");
+            assert_eq!(PrivateKey::from_pem(pem.as_bytes(), Some(passphrase)).unwrap().id(), info.id, "{under:?}");
+        }
+        let public = export_public(&store, &kept.id.short()).unwrap();
+        assert_eq!(read_public(public.as_bytes(), "x").unwrap(), kept.public);
+        let error = read_public(export(&kept, ExportUnder::Present).as_bytes(), "amy.pub").unwrap_err();
+        assert!(error.to_string().starts_with("`amy.pub` is no usable key: it is a private key"), "{error}");
+    }
+
+    #[test]
+    fn keys_are_listed_by_what_they_are_for() {
+        let store = MemoryKeyStore::new();
+        let name: ImageName = "h.x/app".parse().unwrap();
+        for purpose in [Purpose::Online, Purpose::Signer("amy".into()), Purpose::Root, Purpose::Targets] {
+            generate(&store, Algorithm::Ed25519, purpose, Some(&name), &GOOD).unwrap();
+        }
+        let purposes: Vec<_> =
+            list(&store).unwrap().into_iter().map(|info| info.purpose.unwrap().to_string()).collect();
+        assert_eq!(purposes, ["root", "targets", "online", "signer:amy"]);
+    }
+
+    #[test]
+    fn passwd_and_remove_say_which_key_it_was() {
+        let store = MemoryKeyStore::new();
+        let info = generate(&store, Algorithm::Ed25519, Purpose::Root, None, &GOOD).unwrap();
+        assert_eq!(passwd(&store, &info.id.short(), &GOOD).unwrap(), info);
+        store.unlock(&info.id, &Fixed("battery staple", "")).unwrap();
+        assert_eq!(remove(&store, &info.id.short()).unwrap(), info);
+        assert_eq!(remove(&store, &info.id.short()), Err(Error::Missing(info.id.short())));
+    }
 }

@@ -4,7 +4,8 @@
 //!   Names that hold more than a tag, as some tools write them, are left alone.
 //! - Whatever else stands in `index.json` is written back as it was read.
 //! - Files are written beside their place and renamed; writers of `index.json` take turns by a lock file. Readers need
-//!   no lock. The entity tag is the digest, and `if_match` is honoured.
+//!   no lock. Other tools do not know it: one that rewrites `index.json` at the same moment can undo a write. The
+//!   entity tag is the digest, and `if_match` is honoured.
 //! - Nothing outside the folder is read or written, whatever links lie in it, and only regular files are opened.
 //! - The folder is made by the first write. Blobs are never deleted; `umoci gc` and the like do that.
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{FutureExt, StreamExt};
 use sha2::Digest as _;
 
 use super::{BlobStream, Conditional, Error, Manifest, ManifestHead, Point, Referrer, Repository};
@@ -24,9 +25,11 @@ use crate::image::{Digest, ImageName, Tag};
 mod folder;
 mod index;
 mod lock;
+mod reading;
 
 use folder::Folder;
 use index::Index;
+use reading::Reading;
 
 /// Bytes read from a blob at a time.
 const CHUNK: usize = 256 * 1024;
@@ -238,8 +241,7 @@ impl Repository for LayoutRepository {
             if found != length {
                 return Err(self.folder.broken(format!("{digest} has {found} bytes, not {length}")));
             }
-            let reading = Reading { layout: self.clone(), file, hash: sha2::Sha256::new(), left: length, digest };
-            Ok(stream::try_unfold(Some(reading), Reading::step).boxed())
+            Ok(Reading::new(self.clone(), file, digest, length).stream())
         }
         .boxed()
     }
@@ -349,47 +351,6 @@ impl Repository for LayoutRepository {
             })
         })
         .boxed()
-    }
-}
-
-/// A blob on its way out.
-struct Reading {
-    layout: LayoutRepository,
-    file: std::fs::File,
-    hash: sha2::Sha256,
-    left: u64,
-    digest: Digest,
-}
-
-impl Reading {
-    /// Reads the next chunk, and with the last one judges the whole.
-    async fn step(reading: Option<Self>) -> Result<Option<(Bytes, Option<Self>)>, Error> {
-        let Some(mut reading) = reading else { return Ok(None) };
-        let layout = reading.layout.clone();
-        layout
-            .blocking(move |layout| {
-                let path = blob_path(&reading.digest);
-                let mut chunk = Vec::with_capacity(CHUNK);
-                let most = reading.left.min(CHUNK as u64);
-                (&reading.file)
-                    .take(most)
-                    .read_to_end(&mut chunk)
-                    .map_err(|error| layout.folder.failed(&path, &error))?;
-                if (chunk.len() as u64) < most {
-                    return Err(layout.folder.broken(format!("`{path}` shrank while it was read")));
-                }
-                reading.hash.update(&chunk);
-                reading.left -= most;
-                if reading.left > 0 {
-                    return Ok(Some((chunk.into(), Some(reading))));
-                }
-                let got = Digest::from_bytes(reading.hash.finalize().into());
-                if got != reading.digest {
-                    return Err(Error::Mismatch { location: layout.location(), wanted: reading.digest, got });
-                }
-                Ok(Some((chunk.into(), None)))
-            })
-            .await
     }
 }
 

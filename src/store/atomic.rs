@@ -2,9 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Error;
+
+/// How the name of a file begins that waits to take its place.
+pub(super) const STAGED: &str = ".new-";
 
 /// Replaces a file by other bytes: a reader sees the old or the new ones, after a power cut too. Whoever may write to
 /// the folder has to be kept out by a lock of the caller.
@@ -14,26 +17,47 @@ use super::Error;
 /// # Errors
 /// [`Error::Io`] naming the path.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    write_beside(path, bytes, mode)?;
+    let staged = Staged::write(path, bytes, mode)?;
+    staged.sync()?;
+    staged.put()?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// As [`replace`], but the rename may be lost in a power cut until the folder is synced.
-pub(super) fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    let failed = |error: &io::Error| io_error("write", path, error);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".new-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let kept = fs::metadata(path).ok().map(|found| found.permissions());
-        builder.permissions(kept.unwrap_or_else(|| fs::Permissions::from_mode(mode)));
+/// A file written beside the one that it will replace.
+#[derive(Debug)]
+pub(super) struct Staged {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Writes the bytes beside `path`, not yet durable.
+    pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<Self, Error> {
+        let failed = |error: &io::Error| io_error("write", path, error);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(STAGED);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let kept = fs::metadata(path).ok().map(|found| found.permissions());
+            builder.permissions(kept.unwrap_or_else(|| fs::Permissions::from_mode(mode)));
+        }
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut file = builder.tempfile_in(folder).map_err(|error| failed(&error))?;
+        file.write_all(bytes).map_err(|error| failed(&error))?;
+        Ok(Self { file, path: path.to_owned() })
     }
-    let mut file = builder.tempfile_in(folder).map_err(|error| failed(&error))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(|error| failed(&error))?;
-    file.persist(path).map_err(|error| failed(&error.error))?;
-    Ok(())
+
+    /// Makes the bytes durable.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        self.file.as_file().sync_all().map_err(|error| io_error("write", &self.path, &error))
+    }
+
+    /// Puts the file in its place. The rename may be lost in a power cut until the folder is synced.
+    pub(super) fn put(self) -> Result<(), Error> {
+        let Self { file, path } = self;
+        file.persist(&path).map(drop).map_err(|error| io_error("write", &path, &error.error))
+    }
 }
 
 /// Makes the names in a folder durable.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::atomic::{damaged, io_error, read_capped, sync_folder, write_beside};
+use super::atomic::{STAGED, Staged, damaged, io_error, read_capped, sync_folder};
 use super::file_name::{FileName, folder_name};
 use super::lock::{LOCK_WAIT, lock};
 use super::marks::Marks;
@@ -116,30 +116,34 @@ impl DirMemory {
         if file.in_roles() { self.folder.join(ROLES) } else { self.folder.clone() }
     }
 
-    fn save_marks(&mut self, marks: Marks) -> Result<(), Error> {
+    /// Writes the marks where they changed, then the files in their order.
+    ///
+    /// All are written before the first is synced: a journal then commits them together, which is several times faster.
+    fn save(&mut self, marks: Marks, files: &[(PathBuf, &[u8])]) -> Result<(), Error> {
         self.sweep()?;
-        write_beside(&self.folder.join(MARKS), &marks.encode(), FILE_MODE)?;
-        sync_folder(&self.folder)?;
+        let mut staged = Vec::with_capacity(files.len() + 1);
+        if !self.marks_on_disk || marks != self.marks {
+            staged.push(Staged::write(&self.folder.join(MARKS), &marks.encode(), FILE_MODE)?);
+        }
+        let mut touched = vec![self.folder.clone()];
+        for (path, bytes) in files {
+            let folder = path.parent().unwrap_or(&self.folder);
+            if *folder != self.folder && !touched.iter().any(|other| other == folder) {
+                create_folder(folder)?;
+                check_folder(folder)?;
+                touched.push(folder.to_owned());
+            }
+            staged.push(Staged::write(path, bytes, FILE_MODE)?);
+        }
+        if !self.marks_on_disk {
+            // The folders above may be new too.
+            touched.extend(self.folder.ancestors().skip(1).take(2).map(Path::to_owned));
+        }
+        staged.iter().try_for_each(Staged::sync)?;
+        staged.into_iter().try_for_each(Staged::put)?;
+        touched.iter().rev().try_for_each(|folder| sync_folder(folder))?;
         self.marks = marks;
         self.marks_on_disk = true;
-        Ok(())
-    }
-
-    /// Makes the folder fit for metadata: swept, and with marks that say whose it is.
-    fn prepare(&mut self, file: &FileName<'_>) -> Result<(), Error> {
-        self.sweep()?;
-        let mut marks = self.marks.clone();
-        if file.is_hashed() {
-            marks.long_names.insert(file.on_disk(), file.as_str().to_owned());
-        }
-        if !self.marks_on_disk || marks != self.marks {
-            self.save_marks(marks)?;
-        }
-        if file.in_roles() {
-            let roles = self.folder.join(ROLES);
-            create_folder(&roles)?;
-            check_folder(&roles)?;
-        }
         Ok(())
     }
 
@@ -148,7 +152,7 @@ impl DirMemory {
             return Ok(());
         }
         for folder in [self.folder.clone(), self.folder.join(ROLES)] {
-            for entry in entries(&folder)?.into_iter().filter(|entry| entry.starts_with(".new-")) {
+            for entry in entries(&folder)?.into_iter().filter(|entry| entry.starts_with(STAGED)) {
                 let path = folder.join(entry);
                 fs::remove_file(&path).map_err(|error| io_error("remove", &path, &error))?;
             }
@@ -192,21 +196,20 @@ impl Memory for DirMemory {
     }
 
     fn write_all(&mut self, files: &[(&str, &[u8])]) -> Result<(), Error> {
-        let mut touched = Vec::new();
+        let mut marks = self.marks.clone();
+        let mut placed = Vec::with_capacity(files.len());
         for (name, bytes) in files {
             let file = FileName::new(name)?;
             let path = self.path(&file)?;
             if bytes.len() as u64 > MAX_FILE {
                 return Err(damaged(&path, format!("{} bytes are more than {MAX_FILE}", bytes.len())));
             }
-            self.prepare(&file)?;
-            write_beside(&path, bytes, FILE_MODE)?;
-            let folder = self.folder_of(&file);
-            if !touched.contains(&folder) {
-                touched.push(folder);
+            if file.is_hashed() {
+                marks.long_names.insert(file.on_disk(), file.as_str().to_owned());
             }
+            placed.push((path, *bytes));
         }
-        touched.iter().try_for_each(|folder| sync_folder(folder))
+        self.save(marks, &placed)
     }
 
     fn remove(&mut self, file: &str) -> Result<(), Error> {
@@ -225,7 +228,7 @@ impl Memory for DirMemory {
 
     fn set_head(&mut self, location: &str, mark: Option<&HeadMark>) -> Result<(), Error> {
         let mut marks = self.marks.clone();
-        if marks.set_head(location, mark) { self.save_marks(marks) } else { Ok(()) }
+        if marks.set_head(location, mark) { self.save(marks, &[]) } else { Ok(()) }
     }
 
     fn latest_time(&self) -> Result<Option<Timestamp>, Error> {
@@ -234,7 +237,7 @@ impl Memory for DirMemory {
 
     fn set_latest_time(&mut self, time: Timestamp) -> Result<(), Error> {
         let mut marks = self.marks.clone();
-        if marks.see_time(time) { self.save_marks(marks) } else { Ok(()) }
+        if marks.see_time(time) { self.save(marks, &[]) } else { Ok(()) }
     }
 }
 
@@ -246,8 +249,7 @@ fn create_folder(folder: &Path) -> Result<(), Error> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|error| io_error("create", folder, &error))?;
-    folder.parent().map_or(Ok(()), sync_folder)
+    builder.create(folder).map_err(|error| io_error("create", folder, &error))
 }
 
 fn check_folder(folder: &Path) -> Result<(), Error> {
@@ -427,6 +429,28 @@ mod tests {
         assert!(matches!(&error, Error::Io { action: "create", path, .. } if path.contains("file/trust")), "{error}");
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_read_only_memory_is_an_error_and_not_an_empty_one() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_home, store, folder) = used();
+        let set = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+        set(0o500);
+        // Root may write anywhere; only then is there nothing to see.
+        let is_root = File::create(folder.join("probe")).is_ok();
+        let refused = {
+            let memory = store.open(&name());
+            memory.and_then(|mut memory| memory.write("snapshot.json", b"{}"))
+        };
+        set(0o000);
+        let hidden = store.open(&name()).err();
+        set(0o700);
+        if !is_root {
+            assert!(matches!(&refused, Err(Error::Io { path, .. }) if path.contains("acme%2Fapp")), "{refused:?}");
+            assert!(matches!(&hidden, Some(Error::Io { .. })), "{hidden:?}");
+        }
+    }
+
     #[test]
     fn a_verification_that_finds_nothing_new_writes_nothing() {
         let (_home, store, folder) = used();
@@ -438,7 +462,6 @@ mod tests {
             memory.set_head("loc", Some(&mark)).unwrap();
         };
         visit(&seen.to_string());
-        fs::remove_dir(folder.join(ROLES)).ok();
         let changed = || fs::metadata(folder.join(MARKS)).unwrap().modified().unwrap();
         let before = changed();
         visit("2026-11-21T00:59:00Z");

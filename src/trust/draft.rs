@@ -99,11 +99,16 @@ impl Draft {
             RoleName::Top(kind) => *kind,
             RoleName::Delegated(_) => RoleKind::Targets,
         };
+        Self::other(role, kind.as_str(), collection, body)
+    }
+
+    /// Something else than a role, signed by the keys of `role`.
+    pub(super) fn other(role: RoleName, kind: &str, collection: &ImageName, body: Value) -> Self {
         let mut signed = match body {
             Value::Object(members) => members,
             _ => Map::new(),
         };
-        signed.insert("_type".to_owned(), kind.as_str().into());
+        signed.insert("_type".to_owned(), kind.into());
         signed.insert("spec_version".to_owned(), SPEC_VERSION.into());
         signed.insert(BINDING.to_owned(), json!({"collection": collection.to_string()}));
         Self { role, signed }

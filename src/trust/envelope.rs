@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::de::{DeserializeOwned, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::error::Error;
@@ -13,7 +13,7 @@ use super::json;
 use super::key::KeyId;
 use super::limits::{MAX_SIGNATURE, MAX_SIGNATURES};
 use super::role::{RoleName, Version};
-use crate::image::ImageName;
+use crate::image::{Digest, ImageName};
 use jiff::Timestamp;
 
 /// The version of the specification that we write. Read is everything of the same major version (TUF 4.3).
@@ -55,9 +55,31 @@ pub struct Binding {
     /// In a timestamp: when it was signed.
     #[serde(default)]
     pub time: Option<String>,
-    /// In a timestamp: the publishers' intents that this state has absorbed, with the instants they expire.
+    /// In a timestamp: the list of publishers' intents that this state has absorbed, a file of its own that readers
+    /// never need.
     #[serde(default)]
-    pub absorbed: std::collections::BTreeMap<String, String>,
+    pub absorbed: Option<FileRef>,
+}
+
+/// A file bound by its length and hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRef {
+    /// The length in bytes.
+    pub length: u64,
+    /// SHA-256 in hex.
+    pub sha256: String,
+}
+
+impl FileRef {
+    /// The reference to `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { length: bytes.len() as u64, sha256: Digest::of(bytes).hex() }
+    }
+
+    /// Whether these are the bytes.
+    pub fn fits(&self, bytes: &[u8]) -> bool {
+        *self == Self::of(bytes)
+    }
 }
 
 /// One signature as it came.

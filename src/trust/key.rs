@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for KeyId {
 }
 
 /// What makes a key that key: its algorithm and numbers, however they were spelled.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Material {
     /// The 32 bytes of an Ed25519 public key.
     Ed25519([u8; 32]),
@@ -218,7 +218,11 @@ impl Key {
 fn ed25519_public(text: &str) -> Result<[u8; 32], String> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(text, &mut bytes).map_err(|_| "an ed25519 key is not 64 hex digits".to_owned())?;
-    VerifyingKey::from_bytes(&bytes).map_err(|_| "an ed25519 key is no point of the curve".to_owned())?;
+    let key = VerifyingKey::from_bytes(&bytes).map_err(|_| "an ed25519 key is no point of the curve".to_owned())?;
+    // RFC 8032 5.1.3: a coordinate has one spelling; a second one would count as a second key.
+    if key.to_edwards().compress().to_bytes() != bytes {
+        return Err("an ed25519 key is spelled otherwise than RFC 8032 allows".to_owned());
+    }
     Ok(bytes)
 }
 
@@ -260,5 +264,114 @@ impl Serialize for Key {
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::from_object(Map::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const P256: &str = include_str!("../../tests/vectors/keys/p256.pub");
+    const P256_COMPRESSED: &str = include_str!("../../tests/vectors/keys/p256-compressed.pub");
+    const RSA: &str = include_str!("../../tests/vectors/keys/rsa-2048.pub");
+    const RSA_1024: &str = include_str!("../../tests/vectors/keys/rsa-1024.pub");
+    const RSA_SIGNATURE: &str = include_str!("../../tests/vectors/keys/rsa-pss.sig.b64");
+    /// RFC 8032 7.1, test 1.
+    const ED25519: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+    fn read(keytype: &str, scheme: &str, public: &str) -> Result<Key, serde_json::Error> {
+        serde_json::from_value(serde_json::json!({"keytype": keytype, "scheme": scheme, "keyval": {"public": public}}))
+    }
+
+    #[test]
+    fn an_id_is_the_hash_of_the_canonical_object() {
+        let key = read("ed25519", "ed25519", ED25519).unwrap();
+        let canonical = format!(r#"{{"keytype":"ed25519","keyval":{{"public":"{ED25519}"}},"scheme":"ed25519"}}"#);
+        assert_eq!(key.id().as_str(), Digest::of(canonical.as_bytes()).hex());
+        assert_eq!(key.id().short(), key.id().as_str()[..12]);
+        // Members that we do not know count (TUF 4.2.1: the whole object).
+        let more =
+            serde_json::json!({"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": ED25519}, "x": 1});
+        let more: Key = serde_json::from_value(more).unwrap();
+        assert_ne!(more.id(), key.id());
+        assert_eq!(more.material(), key.material());
+    }
+
+    #[test]
+    fn spellings_of_one_key_have_one_material() {
+        let pairs = [
+            (read("ecdsa", "ecdsa-sha2-nistp256", P256), read("ecdsa", "ecdsa-sha2-nistp256", P256_COMPRESSED)),
+            (read("ecdsa", "ecdsa-sha2-nistp256", P256), read("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", P256)),
+            (read("rsa", "rsassa-pss-sha256", RSA), read("rsa", "rsassa-pss-sha256", RSA.trim_end())),
+            (read("ed25519", "ed25519", ED25519), read("ed25519", "ed25519", &ED25519.to_ascii_uppercase())),
+        ];
+        for (a, b) in pairs {
+            let (a, b) = (a.unwrap(), b.unwrap());
+            assert_ne!(a.id(), b.id());
+            assert_eq!(a.material(), b.material());
+        }
+    }
+
+    #[test]
+    fn a_pem_file_makes_the_same_key_however_it_is_spelled() {
+        let key = Key::from_public_pem(P256).unwrap();
+        assert_eq!(Key::from_public_pem(P256_COMPRESSED).unwrap(), key);
+        assert_eq!(key.to_public_pem(), P256);
+        let rsa = Key::from_public_pem(RSA).unwrap();
+        assert_eq!(Key::from_public_pem(&RSA.replace('\n', "\r\n")).unwrap(), rsa);
+    }
+
+    #[test]
+    fn malformed_keys_of_known_types_are_refused() {
+        let junk = format!("{P256}-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+        let trailing = format!("{P256}junk");
+        for (keytype, scheme, public) in [
+            ("ed25519", "ed25519", &ED25519[2..]),
+            ("ed25519", "ed25519", ""),
+            ("ed25519", "ed25519", &format!("{ED25519}00")),
+            ("ed25519", "ed25519", &"ff".repeat(32)),
+            ("ecdsa", "ecdsa-sha2-nistp256", &trailing),
+            ("ecdsa", "ecdsa-sha2-nistp256", &junk),
+            ("ecdsa", "ecdsa-sha2-nistp256", RSA),
+            ("ecdsa", "ecdsa-sha2-nistp256", ED25519),
+            ("rsa", "rsassa-pss-sha256", RSA_1024),
+            ("rsa", "rsassa-pss-sha256", P256),
+            ("rsa", "rsassa-pss-sha256", &format!("{RSA}junk")),
+        ] {
+            assert!(read(keytype, scheme, public).is_err(), "{keytype} {public}");
+        }
+        assert!(Key::from_public_pem(RSA_1024).unwrap_err().contains("1024 bits, fewer than 2048"));
+        assert!(Key::from_public_pem(&trailing).is_err());
+        assert!(Key::from_public_pem(&P256.replace("PUBLIC KEY", "CERTIFICATE")).is_err());
+    }
+
+    #[test]
+    fn rsa_pss_signatures_of_openssl_verify() {
+        use base64::Engine;
+        let key = Key::from_public_pem(RSA).unwrap();
+        let signature = base64::engine::general_purpose::STANDARD.decode(RSA_SIGNATURE.trim()).unwrap();
+        assert!(key.verifies(b"signed with RSA-PSS", &signature));
+        assert!(!key.verifies(b"signed with RSA-PKCS", &signature));
+    }
+
+    #[test]
+    fn ed25519_is_strict_and_unknown_keys_verify_nothing() {
+        let signature = hex::decode(concat!(
+            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46b",
+            "d25bf5f0595bbe24655141438e7a100b"
+        ))
+        .unwrap();
+        let key = read("ed25519", "ed25519", ED25519).unwrap();
+        assert!(key.verifies(b"", &signature));
+        assert!(!key.verifies(b"x", &signature));
+        assert!(!key.verifies(b"", &signature[..63]));
+        // The neutral element as key and as R: a lax verifier takes this signature for every message.
+        let neutral = format!("01{}", "00".repeat(31));
+        let weak = read("ed25519", "ed25519", &neutral).unwrap();
+        let forged = hex::decode(format!("{neutral}{}", "00".repeat(32))).unwrap();
+        assert!(!weak.verifies(b"any message", &forged));
+        let foreign = read("sphincs", "sphincs-shake-128s", "anything").unwrap();
+        assert_eq!(foreign.algorithm(), "sphincs");
+        assert!(!foreign.verifies(b"", &signature));
     }
 }

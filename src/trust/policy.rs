@@ -265,7 +265,7 @@ pub enum PolicyError {
     /// A flag or variable would loosen a scope that does not allow it.
     #[error("{what} would loosen the scope on line {line} of `{file}`, which has no `allow_override = true`")]
     Loosens {
-        /// The flag or variable's effect, such as `mode \`off\``.
+        /// What the flag or variable asks for.
         what: String,
         /// The file.
         file: String,

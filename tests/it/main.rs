@@ -1,3 +1,9 @@
-//! The integration tests: one binary.
+//! The integration tests: one binary, so that one link serves them all.
 
+// The helpers of tests are as free to stop at the first surprise as the tests are.
+#![allow(clippy::unwrap_used)]
+// Private modules of a test binary: `pub` there says "for other tests".
+#![allow(unreachable_pub)]
+
+mod http;
 mod support;

@@ -1,1 +1,3 @@
-//! Support.
+//! What several tests share.
+
+pub mod registry;

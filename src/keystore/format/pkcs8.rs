@@ -6,8 +6,9 @@
 
 use ed25519_dalek::pkcs8::KeypairBytes;
 use pkcs8::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef};
-use pkcs8::der::{Decode, ErrorKind, Reader, TagMode, TagNumber};
+use pkcs8::der::{Decode, Reader, TagMode, TagNumber};
 use pkcs8::pkcs5::{EncryptionScheme, pbes2};
+use pkcs8::spki::AlgorithmIdentifierRef;
 use pkcs8::{EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef, SecretDocument};
 use zeroize::Zeroizing;
 
@@ -49,8 +50,31 @@ pub(super) fn other_algorithm(name: &str) -> String {
     format!("it is a private key of algorithm {name}, and only Ed25519 and P-256 keys sign")
 }
 
-/// Reads a plain PKCS#8 key of version 1 or 2.
+/// Reads a plain PKCS#8 key of version 1 or 2, or of version 2 without its public key, as Notary writes them.
 pub(super) fn decode(der: &[u8]) -> Result<PrivateKey, String> {
+    match as_version_1(der) {
+        Some(der) if PrivateKeyInfoRef::from_der(&der).is_ok() => decode_strictly(&der),
+        _ => decode_strictly(der),
+    }
+}
+
+/// The same bytes with version 1 where they claim version 2. They parse only if there is no public key in them.
+fn as_version_1(der: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    const VERSION_2: [u8; 3] = [2, 1, 1];
+    let length_bytes = match *der.get(1)? {
+        long if long >= 0x80 => usize::from(long & 0x7f),
+        _ => 0,
+    };
+    let at = 2 + length_bytes;
+    if der.get(at..at + VERSION_2.len())? != VERSION_2 {
+        return None;
+    }
+    let mut der = Zeroizing::new(der.to_vec());
+    der[at + 2] = 0;
+    Some(der)
+}
+
+fn decode_strictly(der: &[u8]) -> Result<PrivateKey, String> {
     let info = PrivateKeyInfoRef::from_der(der).map_err(|error| format!("it is damaged: {error}"))?;
     if info.algorithm.oid == ED25519 {
         let pair = KeypairBytes::try_from(info).map_err(|error| format!("its Ed25519 key is damaged: {error}"))?;
@@ -101,6 +125,7 @@ pub(super) fn is_encrypted(der: &[u8]) -> bool {
 /// Whether these bytes are a `PrivateKeyInfo` by their shape.
 pub(super) fn is_plain(der: &[u8]) -> bool {
     PrivateKeyInfoRef::from_der(der).is_ok()
+        || as_version_1(der).is_some_and(|der| PrivateKeyInfoRef::from_der(&der).is_ok())
 }
 
 /// Checks what can be checked of an encrypted key without its passphrase.
@@ -131,9 +156,15 @@ pub(super) fn decrypt(der: &[u8], passphrase: &str) -> Result<PrivateKey, Refusa
 const OLD_ENCRYPTION: &str = "its encryption is not supported: `openssl pkcs8 -topk8` writes it anew";
 
 fn parse_encrypted(der: &[u8]) -> Result<EncryptedPrivateKeyInfoRef<'_>, String> {
-    let info = EncryptedPrivateKeyInfoRef::from_der(der).map_err(|error| match error.kind() {
-        ErrorKind::OidUnknown { .. } => OLD_ENCRYPTION.to_owned(),
-        _ => format!("it is damaged: {error}"),
+    let info = EncryptedPrivateKeyInfoRef::from_der(der).map_err(|error| {
+        // Well formed around a scheme that is not understood, or not well formed at all.
+        let outer = AnyRef::from_der(der).and_then(|any| {
+            any.sequence(|reader| {
+                AlgorithmIdentifierRef::decode(reader)?;
+                <&OctetStringRef>::decode(reader).map(drop)
+            })
+        });
+        if outer.is_ok() { OLD_ENCRYPTION.to_owned() } else { format!("it is damaged: {error}") }
     })?;
     let EncryptionScheme::Pbes2(parameters) = &info.encryption_algorithm else {
         return Err(OLD_ENCRYPTION.to_owned());

@@ -16,7 +16,7 @@ use crate::keystore::{Error, KeyStore, SealedKey, write_new_private};
 
 const SCHEMA: &str = "boltseal.keys/v1";
 /// Largest backup in bytes: some 10,000 keys.
-const MAX_BACKUP: usize = 16 << 20;
+pub const MAX_BACKUP: usize = 16 << 20;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,4 +77,74 @@ pub fn restore(store: &dyn KeyStore, bytes: &[u8], source: &str) -> Result<Impor
         }
     }
     Ok(imported)
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::keystore::suite::GOOD;
+    use crate::keystore::{Algorithm, FileKeyStore, MemoryKeyStore, PrivateKey, Purpose};
+    use crate::ops::key::import;
+
+    #[test]
+    fn a_backup_brings_every_key_back_and_leaves_those_that_are_there() {
+        let home = tempfile::tempdir().unwrap();
+        let store = FileKeyStore::new(home.path().join("a"));
+        store.generate(Algorithm::Ed25519, Purpose::Root, None, &GOOD).unwrap();
+        let file = home.path().join("backup.json");
+        store.generate(Algorithm::P256, Purpose::Online, Some("h.x/app"), &GOOD).unwrap();
+        assert_eq!(export_all(&store, &file).unwrap(), 2);
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let refused = export_all(&store, &file).unwrap_err();
+        assert!(refused.to_string().starts_with(&format!("cannot create `{}`: ", file.display())), "{refused}");
+
+        let bytes = std::fs::read(&file).unwrap();
+        let second = FileKeyStore::new(home.path().join("b"));
+        let first_time = import(&second, &bytes, "backup.json", None, None, &GOOD).unwrap();
+        assert_eq!((first_time.added, first_time.present), (store.list().unwrap(), Vec::new()));
+        for info in second.list().unwrap() {
+            second.unlock(&info.id, &GOOD).unwrap();
+        }
+        let again = import(&second, &bytes, "backup.json", None, None, &GOOD).unwrap();
+        assert_eq!((again.added, again.present), (Vec::new(), store.list().unwrap()));
+    }
+
+    #[test]
+    fn a_key_without_a_passphrase_goes_into_no_backup() {
+        let home = tempfile::tempdir().unwrap();
+        let store = MemoryKeyStore::new();
+        store.hold(&PrivateKey::generate(Algorithm::Ed25519).unwrap(), None, None);
+        let file = home.path().join("backup.json");
+        assert!(matches!(export_all(&store, &file), Err(Error::Unusable { .. })));
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn a_damaged_backup_brings_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let store = MemoryKeyStore::new();
+        store.generate(Algorithm::Ed25519, Purpose::Root, None, &GOOD).unwrap();
+        let other = store.generate(Algorithm::Ed25519, Purpose::Targets, None, &GOOD).unwrap();
+        let file = home.path().join("backup.json");
+        export_all(&store, &file).unwrap();
+        let good = std::fs::read_to_string(&file).unwrap();
+        for bad in [
+            good[..good.len() / 2].to_owned(),
+            good.replace(SCHEMA, "boltseal.keys/v2"),
+            good.replace("ENCRYPTED PRIVATE", "PRIVATE"),
+            good.replace("\"targets\"", "\"tarjets\""),
+            good.replace(&format!("\"id\": \"{}\"", other.id), &format!("\"id\": \"{}\"", "0".repeat(64))),
+            good.replace("\"keys\"", "\"kays\""),
+            "{}".to_owned(),
+        ] {
+            assert_ne!(bad, good);
+            let empty = MemoryKeyStore::new();
+            let result = import(&empty, bad.as_bytes(), "backup.json", None, None, &GOOD);
+            assert!(matches!(result, Err(Error::Unusable { ref path, .. }) if path == "backup.json"), "{result:?}");
+            assert_eq!(empty.list().unwrap(), []);
+        }
+    }
 }

@@ -46,7 +46,7 @@ pub(super) async fn read_some(response: &mut Response, max: u64, deadline: &Dead
     while let Ok(Ok(Some(chunk))) = deadline.step(response.chunk()).await {
         let room = usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(bytes.len());
         bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() >= room {
+        if chunk.len() > room {
             break;
         }
     }

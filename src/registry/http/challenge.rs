@@ -95,22 +95,23 @@ mod tests {
         choose(&headers)
     }
 
-    fn bearer(realm: &str, service: Option<&str>) -> Option<Challenge> {
-        Some(Challenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) })
+    fn bearer(realm: &str, service: &str) -> Challenge {
+        let service = (!service.is_empty()).then(|| service.to_owned());
+        Challenge::Bearer { realm: realm.to_owned(), service }
     }
 
     #[test]
     fn challenges_are_read_in_all_their_spellings() {
         let docker = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#;
-        assert_eq!(chosen(&[docker]), bearer("https://auth.docker.io/token", Some("registry.docker.io")));
+        assert_eq!(chosen(&[docker]), Some(bearer("https://auth.docker.io/token", "registry.docker.io")));
         assert_eq!(chosen(&[r#"Basic realm="x, Bearer y""#]), Some(Challenge::Basic));
         assert_eq!(chosen(&["Basic"]), Some(Challenge::Basic));
         assert_eq!(
             chosen(&[r#"basic realm="x", BEARER Realm = "https://a/" , error=invalid"#]),
-            bearer("https://a/", None)
+            Some(bearer("https://a/", ""))
         );
-        assert_eq!(chosen(&["Basic realm=x", r#"Bearer realm=https://a/t"#]), bearer("https://a/t", None));
-        assert_eq!(chosen(&[r#"Bearer realm="a\"b""#]), bearer("a\"b", None));
+        assert_eq!(chosen(&["Basic realm=x", "Bearer realm=https://a/t"]), Some(bearer("https://a/t", "")));
+        assert_eq!(chosen(&[r#"Bearer realm="a\"b""#]), Some(bearer("a\"b", "")));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub enum Credential {
         /// The password.
         password: Zeroizing<String>,
     },
-    /// An OAuth2 refresh token, from `docker login` at registries that give one.
+    /// A refresh token (RFC 6749), from `docker login` at registries that give one.
     IdentityToken(Zeroizing<String>),
 }
 
@@ -248,8 +248,8 @@ mod tests {
         }
     }
 
-    fn password(user: &str, password: &str) -> Option<Credential> {
-        Some(Credential::Password { user: user.to_owned(), password: Zeroizing::new(password.to_owned()) })
+    fn password(user: &str, password: &str) -> Credential {
+        Credential::Password { user: user.to_owned(), password: Zeroizing::new(password.to_owned()) }
     }
 
     #[tokio::test]
@@ -260,11 +260,11 @@ mod tests {
                 "https://index.docker.io/v1/": {"auth": "aHViOnA"}, "t.example.com": {"identitytoken": "abc"},
                 "http://old.example.com:5000/v1/": {"username": "o", "password": "p"}, "none.example.com": {}}}"#,
         );
-        assert_eq!(home.find("r.example.com", "a/b").await, Ok(password("u", "p")));
-        assert_eq!(home.find("r.example.com", "team/app").await, Ok(password("team", "p")));
-        assert_eq!(home.find("r.example.com", "teams/app").await, Ok(password("u", "p")));
-        assert_eq!(home.find("docker.io", "library/alpine").await, Ok(password("hub", "p")));
-        assert_eq!(home.find("old.example.com:5000", "a").await, Ok(password("o", "p")));
+        assert_eq!(home.find("r.example.com", "a/b").await, Ok(Some(password("u", "p"))));
+        assert_eq!(home.find("r.example.com", "team/app").await, Ok(Some(password("team", "p"))));
+        assert_eq!(home.find("r.example.com", "teams/app").await, Ok(Some(password("u", "p"))));
+        assert_eq!(home.find("docker.io", "library/alpine").await, Ok(Some(password("hub", "p"))));
+        assert_eq!(home.find("old.example.com:5000", "a").await, Ok(Some(password("o", "p"))));
         assert_eq!(home.find("other.example.com", "a").await, Ok(None));
         assert_eq!(home.find("none.example.com", "a").await, Ok(None));
         let token = home.find("t.example.com", "a").await.unwrap().unwrap();
@@ -286,7 +286,7 @@ mod tests {
         let home = Home::with(r#"{"credHelpers": {"h.x": "fake"}, "credsStore": "store"}"#)
             .helper("fake", r#"read host; echo "{\"Username\":\"$1\",\"Secret\":\"for $host\"}""#)
             .helper("store", r#"echo '{"Username":"<token>","Secret":"t"}'"#);
-        assert_eq!(home.find("h.x", "a").await, Ok(password("get", "for h.x")));
+        assert_eq!(home.find("h.x", "a").await, Ok(Some(password("get", "for h.x"))));
         assert_eq!(home.find("o.x", "a").await, Ok(Some(Credential::IdentityToken(Zeroizing::new("t".to_owned())))));
     }
 
@@ -294,7 +294,7 @@ mod tests {
     async fn a_helper_without_an_entry_means_the_next_source() {
         let home = Home::with(r#"{"credsStore": "fake", "auths": {"h.x": {"auth": "dTpw"}}}"#)
             .helper("fake", "echo credentials not found in native keychain; exit 1");
-        assert_eq!(home.find("h.x", "a").await, Ok(password("u", "p")));
+        assert_eq!(home.find("h.x", "a").await, Ok(Some(password("u", "p"))));
         assert_eq!(home.find("o.x", "a").await, Ok(None));
     }
 

@@ -131,6 +131,7 @@ impl Subject<'_> {
         let status = response.status();
         let wait = retry::retry_after(response.headers());
         let plain = response.url().scheme() == "http";
+        let old = response.version() == reqwest::Version::HTTP_10;
         let text = body::read_some(&mut response, limits.error_bytes, deadline).await;
         let words = registry_words(&text);
         let message = if words.is_empty() { format!("HTTP {}", status.as_u16()) } else { words };
@@ -140,6 +141,10 @@ impl Subject<'_> {
             StatusCode::NOT_FOUND => Error::NotFound { what, location }.into(),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.denied(message).into(),
             StatusCode::METHOD_NOT_ALLOWED => self.unsupported(format!("this for `{what}`"), message).into(),
+            // Registries agree on the word, not on the status: 400 (ECR), 409, 412 (Harbor).
+            s if s.is_client_error() && message.to_ascii_lowercase().contains("immutable") => {
+                self.unsupported(format!("moving `{what}`"), message).into()
+            }
             StatusCode::PRECONDITION_FAILED => Error::Conflict { what, location }.into(),
             StatusCode::TOO_MANY_REQUESTS => {
                 Failure { error: Error::Busy { what, location, retry_after: wait }, again: Again::Later(wait) }
@@ -147,8 +152,9 @@ impl Subject<'_> {
             StatusCode::REQUEST_TIMEOUT => {
                 Failure { error: self.broken("it gave up waiting for the request"), again: Again::Later(wait) }
             }
+            // nginx and Go say it in words; Go's answer to a HEAD, without a body, is known by its HTTP/1.0.
             StatusCode::BAD_REQUEST
-                if plain && String::from_utf8_lossy(&text).to_ascii_lowercase().contains("https") =>
+                if plain && (old || String::from_utf8_lossy(&text).to_ascii_lowercase().contains("https")) =>
             {
                 self.tls(SPEAKS_TLS).into()
             }

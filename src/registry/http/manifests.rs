@@ -145,7 +145,11 @@ impl Repository {
                 if response.status().is_success() {
                     return Ok(());
                 }
-                Err(subject.refused(response, &deadline, limits).await)
+                let mut failure = subject.refused(response, &deadline, limits).await;
+                if let Error::Unsupported { what: operation, .. } = &mut failure.error {
+                    *operation = format!("deleting `{what}`");
+                }
+                Err(failure)
             };
             match attempt.await {
                 Ok(()) => return Ok(()),

@@ -6,6 +6,7 @@ use reqwest::{Body, Method, Response, StatusCode, Url};
 
 use super::Repository;
 use super::auth::Actions;
+use super::body;
 use super::failure::{Failure, Subject, safe};
 use super::limits::Deadline;
 use super::reach::{check_step, same_origin};
@@ -42,7 +43,7 @@ impl Repository {
     pub(super) async fn exchange(&self, ask: &Ask<'_>, deadline: &Deadline) -> Result<Response, Failure> {
         let tokens = &self.client.tokens;
         let held = tokens.held(&self.host, &self.name, ask.actions);
-        let first = self.follow(ask, held.as_ref(), deadline).await?;
+        let mut first = self.follow(ask, held.as_ref(), deadline).await?;
         if first.status() != StatusCode::UNAUTHORIZED || !same_origin(first.url(), &self.base) {
             return Ok(first);
         }
@@ -50,6 +51,11 @@ impl Repository {
             tokens.forget(held);
         }
         let headers = first.headers().clone();
+        // A body that was read to its end leaves the connection free for the repetition.
+        let limits = &self.client.options.limits;
+        if first.content_length().is_some_and(|length| length <= limits.error_bytes) {
+            body::read_some(&mut first, limits.error_bytes, deadline).await;
+        }
         drop(first);
         let grant = self.sign_in(ask.subject, ask.actions, &headers, deadline).await?;
         let second = self.follow(ask, Some(&grant.header), deadline).await?;
@@ -57,7 +63,7 @@ impl Repository {
             return Ok(second);
         }
         tokens.forget(&grant.header);
-        let mut failure = ask.subject.refused(second, deadline, &self.client.options.limits).await;
+        let mut failure = ask.subject.refused(second, deadline, limits).await;
         if let (true, Error::Denied { message, .. }) = (grant.anonymous, &mut failure.error) {
             *message = format!("{} ({message})", self.no_credentials());
         }

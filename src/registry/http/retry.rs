@@ -70,10 +70,10 @@ impl<'a> Retry<'a> {
     }
 }
 
-/// Between three quarters of `pause` and the whole.
+/// Between three quarters of `pause` and the whole, at random.
 fn jittered(pause: Duration) -> Duration {
     let random = getrandom::u32().unwrap_or(0);
-    pause - pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 4.0)
+    pause.mul_f64(0.75 + f64::from(random) / f64::from(u32::MAX) / 4.0)
 }
 
 /// The pause that `Retry-After` asks for, as seconds or as a date (RFC 9110, 10.2.3).

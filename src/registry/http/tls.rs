@@ -167,3 +167,31 @@ impl ServerCertVerifier for Unchecked {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_gives_cas_and_a_certificate_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("r.example.com:5000");
+        fs::create_dir(&own).unwrap();
+        let made = rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
+        for name in ["ca.crt", "client.cert", "ignored.txt"] {
+            fs::write(own.join(name), made.cert.pem()).unwrap();
+        }
+        let folders = [folder.path().to_owned(), folder.path().join("absent")];
+        assert!(host_folders(&folders, "r.example.com").is_empty());
+        let found = host_folders(&folders, "r.example.com:5000");
+        assert!(host_files(&found).unwrap_err().contains("client.key"));
+        fs::write(own.join("client.key"), made.signing_key.serialize_pem()).unwrap();
+        let files = host_files(&found).unwrap();
+        assert_eq!(files.authorities, [own.join("ca.crt")]);
+        let ready = settings(&files, &[], Certificates::Verify).unwrap();
+        assert!(ready.client_auth_cert_resolver.has_certs());
+        fs::write(own.join("client.key"), "sesame").unwrap();
+        let error = settings(&files, &[], Certificates::Verify).unwrap_err();
+        assert!(error.contains("client.key") && !error.contains("sesame"), "{error}");
+    }
+}

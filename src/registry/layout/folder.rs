@@ -69,16 +69,12 @@ impl Folder {
     /// Checks that the folder is a layout.
     pub(super) fn check_layout(&self) -> Result<(), Error> {
         let Some(bytes) = self.read(MARKER, MAX_MARKER)? else {
-            return Err(match self.is_vacant()? {
-                true => Error::NotFound { what: "image layout".to_owned(), location: self.location() },
-                false => self.broken(format!("it is no OCI image layout: there is no `{MARKER}` file")),
+            return Err(if self.is_vacant()? {
+                Error::NotFound { what: "image layout".to_owned(), location: self.location() }
+            } else {
+                self.broken(format!("it is no OCI image layout: there is no `{MARKER}` file"))
             });
         };
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Marker {
-            image_layout_version: String,
-        }
         let marker: Marker = serde_json::from_slice(&bytes)
             .map_err(|error| self.broken(format!("`{MARKER}` is malformed: {}", shown(&error.to_string()))))?;
         if !marker.image_layout_version.starts_with("1.") {
@@ -221,6 +217,13 @@ impl Folder {
         }
         Err(self.broken(format!("`{relative}` leads out of the folder")))
     }
+}
+
+/// What the marker says.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Marker {
+    image_layout_version: String,
 }
 
 fn location_of(path: &Path) -> String {

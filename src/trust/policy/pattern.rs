@@ -252,8 +252,12 @@ mod tests {
             ("index.docker.io/acme/*", &["acme/app"], &["r.example/acme/app"]),
             ("R.Example:443/acme/*", &["r.example/acme/app"], &["r.example:444/acme/app"]),
         ] {
-            yes.iter().for_each(|name| assert!(matches(text, name), "{text} should match {name}"));
-            no.iter().for_each(|name| assert!(!matches(text, name), "{text} should not match {name}"));
+            for name in yes {
+                assert!(matches(text, name), "{text} should match {name}");
+            }
+            for name in no {
+                assert!(!matches(text, name), "{text} should not match {name}");
+            }
         }
     }
 

@@ -1,0 +1,25 @@
+//! Boltseal against real registries, engines and clients, all on loopback and all started by the test that needs them.
+//!
+//! - Every test owns its servers, folders and ports; nothing is shared, so tests run in any order and side by side.
+//! - A program that is missing fails the test that needs it: nothing is skipped.
+//! - `BOLTSEAL_BIN` names another binary to test than the one built with this crate.
+
+mod clients;
+mod http;
+mod image;
+mod machine;
+mod process;
+mod scene;
+mod servers;
+mod tls;
+
+mod access;
+mod attacks;
+mod bad_input;
+mod guides;
+mod harness;
+mod keys;
+mod layouts;
+mod main_job;
+mod platforms;
+mod time;
