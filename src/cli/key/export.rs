@@ -15,7 +15,7 @@ use crate::ops::key::ExportUnder;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  boltseal key export --all --to backup.pem
+  boltseal key export --all --to backup.json
   boltseal key export 3f2a9c --to root.pem
   boltseal key export 3f2a9c --public
 
