@@ -2,9 +2,13 @@
 
 pub mod client;
 pub mod error;
+pub mod init;
 pub mod intents;
 pub mod key;
 pub mod publish;
 pub mod ring;
+pub mod sign;
 pub mod transfer;
 pub mod trust;
+pub mod verify;
+pub mod world;

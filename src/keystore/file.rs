@@ -48,8 +48,16 @@ impl FileKeyStore {
         if self.folder.read(&name)?.is_some() {
             return Err(Error::Exists(info.id.to_string()));
         }
-        self.folder.write(&format!("{stem}.json"), &key.sidecar().to_json())?;
-        self.folder.write(&name, key.pem().as_bytes())?;
+        let sidecar = format!("{stem}.json");
+        let written = self
+            .folder
+            .write(&sidecar, &key.sidecar().to_json())
+            .and_then(|()| self.folder.write(&name, key.pem().as_bytes()));
+        if let Err(error) = written {
+            // On a full disk every file that is of no use is one too many. What failed first is what is told.
+            let _ = self.folder.remove(&sidecar);
+            return Err(error);
+        }
         Ok(info.clone())
     }
 }

@@ -37,6 +37,9 @@ pub enum Error {
     /// A key failed.
     #[error(transparent)]
     Key(#[from] keystore::Error),
+    /// A pin cannot be written or read.
+    #[error(transparent)]
+    Pin(#[from] super::trust::Error),
     /// The policy refuses before anything is fetched.
     #[error(transparent)]
     Policy(#[from] PolicyError),

@@ -32,6 +32,7 @@ use crate::trust::role::{RoleKind, RoleName, Version};
 use crate::trust::root::Root;
 use crate::trust::targets::Targets;
 use crate::trust::threshold;
+use crate::trust::update::Trusted;
 
 /// How often a publish begins again before it gives up with nothing lost.
 const MAX_ATTEMPTS: u32 = 64;
@@ -51,6 +52,10 @@ pub struct Work {
     pub roles: Vec<RoleChange>,
     /// Roles to sign again although nothing in them changes.
     pub resign: BTreeSet<RoleKind>,
+    /// A head whose expired state a person said to build on.
+    pub accept_expired: Option<Digest>,
+    /// Target paths to look up in the state that is read back.
+    pub wanted: Vec<String>,
     /// Whether roles of whose life half is gone are signed again, as far as their keys are at hand.
     pub due: bool,
 }
@@ -98,8 +103,26 @@ impl Publisher<'_> {
     /// What a client of the collection would refuse; [`Error::NoSigningKey`]; [`Error::Contended`] when others were
     /// faster every time; those of the location.
     pub async fn publish(&self, work: &Work) -> Result<Published, Error> {
+        self.publish_unless(work, |_| false).await
+    }
+
+    /// As [`Publisher::publish`], but nothing is published where the verified base is as it should be already.
+    ///
+    /// # Errors
+    /// As for [`Publisher::publish`].
+    pub async fn publish_unless(&self, work: &Work, settled: impl Fn(&Trusted) -> bool) -> Result<Published, Error> {
         let op = OpId::new(random()?);
-        let mut base = self.client.update(&[], Reading::Whole).await?;
+        let mut base = self.client.update(&work.wanted, Reading::Whole).await?;
+        if let Some(expected) = work.accept_expired.filter(|digest| *digest != base.head.digest) {
+            return Err(Error::Usage(format!(
+                "the head at {} is {}, not the {expected} that was accepted as expired",
+                self.repository().location(),
+                base.head.digest
+            )));
+        }
+        if settled(&base.trusted) {
+            return Ok(Published { updated: base, signed: BTreeSet::new(), ignored: Vec::new() });
+        }
         let mut beside = if work.is_upkeep() { self.beside(&base).await? } else { Found::default() };
         let mut signed = BTreeSet::new();
         let mut announced = false;
@@ -126,7 +149,7 @@ impl Publisher<'_> {
                 signed.extend(next.signed);
             }
             // Collect after the PUT, also where somebody else was faster.
-            base = self.client.update(&[], Reading::Whole).await?;
+            base = self.client.update(&work.wanted, Reading::Whole).await?;
             beside = self.beside(&base).await?;
             let settled = beside.open.is_empty() && self.absorbed(&base).await?.contains(&op);
             if !settled && attempt > 0 {
@@ -344,7 +367,7 @@ async fn push_blobs(repository: &dyn Repository, blobs: impl Iterator<Item = Byt
 }
 
 /// Reads a root that was just drafted, for its keys.
-fn draft_of(file: &Signed) -> Result<Root, Error> {
+pub(super) fn draft_of(file: &Signed) -> Result<Root, Error> {
     let envelope = Envelope::<Root>::parse_untrusted(&file.role, file.bytes.clone());
     envelope.map(|envelope| envelope.unverified().clone()).map_err(|e| Error::Usage(e.to_string()))
 }

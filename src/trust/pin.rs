@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
-use super::envelope::Metadata;
+use bytes::Bytes;
+
+use super::envelope::{Envelope, Metadata};
 use super::error::Error;
 use super::key::KeyId;
+use super::policy;
 use super::role::{RoleKind, Version};
 use super::root::Root;
 use super::threshold::{self, Authority, RoleKeys, Verified};
@@ -22,6 +25,26 @@ pub struct Pin {
 }
 
 impl Pin {
+    /// The pin that a policy states.
+    ///
+    /// # Errors
+    /// [`Error::NotPinned`] for a root file that is no root.
+    pub fn of_policy(pin: &policy::Pin) -> Result<Self, Error> {
+        match pin {
+            policy::Pin::Keys(keys) => Ok(Self {
+                keys: keys.keys().clone(),
+                threshold: u32::try_from(keys.threshold()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX),
+                min_version: keys.min_version(),
+            }),
+            policy::Pin::File(file) => {
+                let bytes = Bytes::from(file.bytes.clone());
+                Envelope::<Root>::parse_untrusted(&RoleKind::Root.into(), bytes)
+                    .map(|root| Self::of(root.unverified()))
+                    .map_err(|e| not_pinned(format!("`{}` is no root file: {e}", file.path)))
+            }
+        }
+    }
+
     /// The pin that a root file stands for: its root keys, its own threshold, and its version as the lowest.
     pub fn of(root: &Root) -> Self {
         Self {

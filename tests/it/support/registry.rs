@@ -13,10 +13,16 @@
 //! let before = registry.repo("acme/app").snapshot();          // later: restore(before), a rollback
 //! ```
 
+mod access;
+mod answers;
+mod asked;
+mod content;
 mod handle;
 mod manners;
 mod serve;
+mod spoil;
 mod state;
+mod tls;
 
 pub use manners::{Auth, Busy, Cheat, Manners, Target, Upload};
 pub use state::{Entry, RepoState, StoredManifest};
@@ -99,10 +105,10 @@ impl TestRegistry {
         Repo { shared: &self.shared, name: name.to_owned() }
     }
 
-    fn launch(tls: bool) -> Self {
+    fn launch(secure: bool) -> Self {
         let shared = Arc::new(Mutex::new(State::default()));
-        let (certificates, ca) = if tls {
-            let (settings, pem) = serve::certificates();
+        let (certificates, ca) = if secure {
+            let (settings, pem) = tls::certificates();
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join("ca.crt"), &pem).unwrap();
             (Some(settings), Some((folder, pem)))
@@ -114,7 +120,7 @@ impl TestRegistry {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let state = Arc::clone(&shared);
-        let base = format!("{}://{address}", if tls { "https" } else { "http" });
+        let base = format!("{}://{address}", if secure { "https" } else { "http" });
         let thread = std::thread::spawn(move || serve::run(listener, certificates, state, base, stopped));
         Self { address, shared, stop: Some(stop), thread: Some(thread), ca }
     }

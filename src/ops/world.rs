@@ -1,0 +1,172 @@
+//! What use cases work with: the ports, the policy and the one instant of the run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::client::Client;
+use super::error::Error;
+use super::ring::Ring;
+use crate::image::{ImageName, Reference};
+use crate::registry::layout::LayoutRepository;
+use crate::registry::{self, Repository, http};
+use crate::store::Store;
+use crate::store::checkpoint::Checkpoint;
+use crate::trust::limits::Limits;
+use crate::trust::pin::Pin;
+use crate::trust::policy::{DEFAULT_MAX_TIMESTAMP_LIFE, Location, Overrides, Policy, Ruling};
+use crate::trust::update::{Expiry, Profile, Rules};
+
+/// Opens repositories at locations.
+pub trait Registries: Send + Sync {
+    /// The repository at a location. No request is made.
+    ///
+    /// # Errors
+    /// What is wrong with the location or the settings for it.
+    fn open(&self, location: &Location) -> Result<Arc<dyn Repository>, registry::Error>;
+}
+
+/// Registries over HTTP, and layouts on disk.
+impl Registries for http::Client {
+    fn open(&self, location: &Location) -> Result<Arc<dyn Repository>, registry::Error> {
+        match location {
+            Location::Repository(name) => Ok(Arc::new(self.repository(name.host(), name.repository())?)),
+            Location::Layout(folder) => Ok(Arc::new(LayoutRepository::new(Path::new(folder))?)),
+        }
+    }
+}
+
+/// What a use case works with.
+pub struct World<'a> {
+    /// Where images and trust data lie.
+    pub registries: &'a dyn Registries,
+    /// What this machine remembers.
+    pub store: &'a dyn Store,
+    /// The policy.
+    pub policy: Policy,
+    /// What flags and variables ask for beside it.
+    pub overrides: Overrides,
+    /// The longest life of a timestamp where no scope says it.
+    pub max_timestamp_life: Option<SignedDuration>,
+    /// Another repository for heads, for this run.
+    pub trust_repository: Option<ImageName>,
+    /// Versions carried from other runs.
+    pub checkpoint: Checkpoint,
+    /// The instant of this run.
+    pub now: Timestamp,
+}
+
+/// What the user means: an image name with a tag or digest, and where it lies when that is not by the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The image.
+    pub reference: Reference,
+    /// The layout that was named on the command line.
+    pub layout: Option<PathBuf>,
+}
+
+impl Subject {
+    /// The subject as the user knows it.
+    pub fn shown(&self) -> String {
+        match &self.layout {
+            Some(folder) => format!("{} in oci:{}", self.reference, folder.display()),
+            None => self.reference.to_string(),
+        }
+    }
+}
+
+impl World<'_> {
+    /// What the policy says of a name.
+    ///
+    /// # Errors
+    /// Why it refuses before anything is fetched.
+    pub fn rule(&self, name: &ImageName) -> Result<Ruling, Error> {
+        Ok(self.policy.rule_with(name, &self.overrides)?)
+    }
+
+    /// Where the bytes of a name's images lie.
+    ///
+    /// # Errors
+    /// A mirror or folder that cannot be.
+    pub fn location(&self, name: &ImageName, layout: Option<&Path>) -> Result<Location, Error> {
+        match layout {
+            Some(folder) => {
+                let absolute = std::path::absolute(folder).map_err(|e| Error::File {
+                    action: "find",
+                    path: folder.display().to_string(),
+                    message: e.to_string(),
+                })?;
+                Ok(Location::Layout(absolute.display().to_string()))
+            }
+            None => Ok(self.policy.location_of(name)?),
+        }
+    }
+
+    /// The repository that holds a name's images.
+    ///
+    /// # Errors
+    /// A location that cannot be.
+    pub fn images(&self, name: &ImageName, layout: Option<&Path>) -> Result<Arc<dyn Repository>, Error> {
+        Ok(self.registries.open(&self.location(name, layout)?)?)
+    }
+
+    /// The repository that holds a name's trust data.
+    ///
+    /// # Errors
+    /// A location that cannot be.
+    pub fn trust_data(
+        &self,
+        name: &ImageName,
+        layout: Option<&Path>,
+        ruling: Option<&Ruling>,
+    ) -> Result<Arc<dyn Repository>, Error> {
+        let elsewhere = self.trust_repository.as_ref().or(ruling.and_then(|ruling| ruling.trust_repository.as_ref()));
+        match elsewhere {
+            Some(other) if layout.is_none() => Ok(self.registries.open(&self.policy.location_of(other)?)?),
+            _ => self.images(name, layout),
+        }
+    }
+
+    /// A client of a collection under a ruling.
+    ///
+    /// # Errors
+    /// A pin or location that cannot be.
+    pub fn client<'c>(
+        &'c self,
+        name: &'c ImageName,
+        layout: Option<&Path>,
+        ruling: &Ruling,
+        expiry: Expiry,
+    ) -> Result<Client<'c>, Error> {
+        let pins = ruling.pins.iter().map(Pin::of_policy).collect::<Result<Vec<_>, _>>().map_err(Error::of(name))?;
+        let life = ruling.max_timestamp_life.or(self.max_timestamp_life).unwrap_or(DEFAULT_MAX_TIMESTAMP_LIFE);
+        let profile = Profile::Image {
+            name: name.clone(),
+            pins,
+            max_timestamp_life: life,
+            signers: ruling.signers.clone().map(|signers| signers.into_iter().collect::<BTreeSet<_>>()),
+        };
+        Ok(Client {
+            name,
+            repository: self.trust_data(name, layout, Some(ruling))?,
+            store: self.store,
+            rules: Rules { profile, limits: Limits::default(), now: self.now, expiry },
+            floors: self.checkpoint.floors(name).cloned().unwrap_or_else(BTreeMap::new),
+        })
+    }
+}
+
+/// Unlocks the keys that were made for a collection's own roles, before the first request.
+///
+/// # Errors
+/// Those of unlocking a key.
+pub fn unlock_collection_keys(ring: &Ring<'_>, name: &ImageName) -> Result<(), Error> {
+    use crate::keystore::Purpose;
+    let name = name.to_string();
+    ring.unlock(|info| {
+        let own = info.collection.as_deref() == Some(name.as_str());
+        own && matches!(info.purpose, Some(Purpose::Targets | Purpose::Online | Purpose::Snapshot | Purpose::Timestamp))
+    })
+}
