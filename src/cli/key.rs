@@ -18,6 +18,7 @@ use crate::keystore::{Algorithm, Purpose};
 
 /// Arguments of `key`.
 #[derive(Debug, clap::Args)]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
 #[command(after_help = "\
 Passphrases come from the first of these variables that is set, else from a prompt:
   BOLTSEAL_ROOT_PASSPHRASE, and likewise TARGETS, SNAPSHOT, TIMESTAMP, ONLINE, SIGNER_<NAME>

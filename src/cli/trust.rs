@@ -11,6 +11,7 @@ use super::session::Session;
 
 /// Arguments of `trust`.
 #[derive(Debug, clap::Args)]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,

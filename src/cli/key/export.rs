@@ -15,7 +15,7 @@ use crate::ops::key::ExportUnder;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  boltseal key export --all --to backup.pem
+  boltseal key export --all --to backup.json
   boltseal key export 3f2a9c --to root.pem
   boltseal key export 3f2a9c --public
 
@@ -47,6 +47,9 @@ pub struct Args {
 /// # Errors
 /// What the key store refuses.
 pub fn run(args: &Args, session: &Session) -> Result<Outcome, Failure> {
+    if let Some(to) = args.to.as_deref().filter(|to| to.symlink_metadata().is_ok()) {
+        return Err(Failure::usage(format!("`{}` is there already: expected the name of a new file", to.display())));
+    }
     let store = session.key_store();
     let talk = &session.console.talk;
     let Some(id) = &args.id else {
