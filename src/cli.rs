@@ -18,6 +18,7 @@ pub mod man;
 pub mod options;
 pub mod output;
 pub mod panic;
+pub mod ports;
 pub mod progress;
 pub mod prompt;
 pub mod pull;

@@ -1,11 +1,18 @@
 //! `boltseal init`: makes the keys and the trust data of an image name.
 
+use super::console::Console;
 use super::expiry::ExpiryArg;
 use super::image::NameArg;
 use super::key::AlgorithmArg;
+use super::ports::{Ports, collection};
 use super::report::{Failure, Outcome};
 use super::session::Session;
 use crate::image::ImageName;
+use crate::keystore::KeyInfo;
+use crate::ops::init::{self as ops, Initialised, Request};
+use crate::ops::ring::Ring;
+use crate::trust::draft::Lifetimes;
+use serde_json::json;
 
 /// Arguments of `init`.
 #[derive(Debug, clap::Args)]
@@ -43,7 +50,48 @@ pub struct Args {
 ///
 /// # Errors
 /// What the use case refuses, as an exit code with a sentence.
-#[expect(clippy::unused_async, reason = "the use case that it waits for is not wired")]
-pub async fn run(_args: Args, _session: &Session) -> Result<Outcome, Failure> {
-    Err(Failure::not_wired("init"))
+pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
+    let ports = Ports::new(session);
+    let policy_file = session.pin_file(args.system)?;
+    let world = ports.world()?;
+    let (name, layout) = collection(&args.target, args.name.as_ref(), &world.policy)?;
+    let mut lifetimes = Lifetimes::default();
+    args.expiry.iter().for_each(|expiry| lifetimes.set(expiry.role, expiry.life));
+    let keys = session.signing_keys()?;
+    let ring = Ring::new(&*keys, &session.passphrases);
+    let request = Request { name, layout, algorithm: args.algorithm.into(), lifetimes, policy_file };
+    let made = ops::init(&world, &ring, &request).await?;
+    report(&request.name, &made, &session.console);
+    Ok(Outcome::Done)
+}
+
+fn report(name: &ImageName, made: &Initialised, console: &Console) {
+    let line = ops::trust_line(name, std::slice::from_ref(&made.root.public), 1);
+    if console.output.is_json() {
+        let key = |info: &KeyInfo| info.id.to_string();
+        let body = json!({
+            "name": name.to_string(), "location": made.location,
+            "root_key": key(&made.root), "root_key_is_new": made.root_is_new,
+            "targets_key": key(&made.targets), "online_key": key(&made.online),
+            "policy_file": made.pinned.path.display().to_string(), "trust_line": line,
+        });
+        console.output.document("init", &body);
+        return;
+    }
+    let talk = &console.talk;
+    talk.info(format_args!("{name} has trust data now, at {}", made.location));
+    let origin = if made.root_is_new { "new" } else { "found in the key store" };
+    talk.info(format_args!("  root key     {} ({origin})", made.root.id));
+    talk.info(format_args!("  targets key  {}", made.targets.id));
+    talk.info(format_args!("  online key   {} (snapshot and timestamp)", made.online.id));
+    talk.info(format_args!("The root is pinned in `{}`. Others trust it with:", made.pinned.path.display()));
+    console.output.line(&line);
+    talk.info("Next:");
+    talk.info(format_args!("  back up      boltseal key export --all --to boltseal-keys.json"));
+    talk.info("               then move the root key off this machine: who holds it can replace every other key");
+    talk.info(format_args!("  sign         boltseal sign {name}:TAG"));
+    talk.info(format_args!("  keep fresh   run `boltseal refresh {name}` once a day, from a timer"));
+    if let Some((pattern, at)) = &made.pinned.shadows {
+        talk.warn(format_args!("the scope `{pattern}` on line {at} of the same file no longer decides `{name}`"));
+    }
 }

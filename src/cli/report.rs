@@ -4,6 +4,7 @@
 //! sentence; advice is never part of it.
 
 mod layers;
+mod ops;
 
 use std::fmt;
 use std::process::ExitCode;

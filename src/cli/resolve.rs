@@ -1,9 +1,12 @@
 //! `boltseal resolve`: a tag becomes a digest that can be trusted.
 
 use super::image::ImageArg;
+use super::ports::{Ports, subject};
 use super::report::{Failure, Outcome};
 use super::session::Session;
+use super::verdict::{self, Asked, VerdictForm};
 use crate::image::ImageName;
+use crate::ops::verify::{self as ops, Served};
 
 /// Arguments of `resolve`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +30,12 @@ pub struct Args {
 ///
 /// # Errors
 /// What the use case refuses, as an exit code with a sentence.
-#[expect(clippy::unused_async, reason = "the use case that it waits for is not wired")]
-pub async fn run(_args: Args, _session: &Session) -> Result<Outcome, Failure> {
-    Err(Failure::not_wired("resolve"))
+pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
+    let ports = Ports::new(session);
+    let world = ports.world()?;
+    let subject = subject(&args.image, args.name.as_ref(), &world.policy)?;
+    let verdicts = ops::verify(&world, &[subject], Served::Ignore).await;
+    ports.save_checkpoint(&verdicts)?;
+    let forms: Vec<VerdictForm> = verdicts.iter().map(|verdict| VerdictForm::of(verdict, Asked::Truth)).collect();
+    Ok(verdict::write_resolved(&session.console, &forms))
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::console::Console;
 use super::report::{Exit, Failure, Outcome};
+use crate::ops::verify::Verdict;
 
 /// A verdict in the form of `boltseal.verify/v1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,11 +30,50 @@ pub struct VerdictForm {
     pub versions: BTreeMap<String, u64>,
     /// When the first of them expires.
     pub expires: Option<Timestamp>,
+    /// Since when something newer holds the tag, where the digest is a former one of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<Timestamp>,
+    /// The signer's notes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// What was odd and changes nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
     /// Why it is refused.
     pub reason: Option<Failure>,
 }
 
+/// What a verb asks of a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The truth, whatever the policy's mode: `verify`, `resolve`.
+    Truth,
+    /// Whether the image may pass: `pull` and gates.
+    Passage,
+}
+
 impl VerdictForm {
+    /// The form of a verdict.
+    pub fn of(verdict: &Verdict, asked: Asked) -> Self {
+        let reference = &verdict.subject.reference;
+        let endorsement = verdict.outcome.as_ref().ok();
+        Self {
+            allow: if asked == Asked::Truth { verdict.verified() } else { verdict.allow() },
+            verified: verdict.verified(),
+            name: reference.name.to_string(),
+            tag: reference.tag.as_ref().map(ToString::to_string),
+            digest: endorsement.map(|endorsement| endorsement.digest.to_string()),
+            media_type: endorsement.map(|endorsement| endorsement.media_type.clone()),
+            signers: endorsement.map(|endorsement| endorsement.signers.clone()).unwrap_or_default(),
+            versions: endorsement.map(|endorsement| endorsement.versions.clone()).unwrap_or_default(),
+            expires: endorsement.map(|endorsement| endorsement.expires),
+            superseded: endorsement.and_then(|endorsement| endorsement.superseded),
+            annotations: endorsement.map(|endorsement| endorsement.annotations.clone()).unwrap_or_default(),
+            notices: verdict.notices.clone(),
+            reason: verdict.outcome.as_ref().err().map(|error| Failure::from(&**error)),
+        }
+    }
+
     /// The exit that this verdict stands for.
     pub fn exit(&self) -> Exit {
         self.reason.as_ref().map_or(Exit::Done, |reason| reason.exit)
@@ -57,6 +97,12 @@ pub fn write(console: &Console, verdicts: &[VerdictForm]) -> Outcome {
         console.output.document("verify", &BTreeMap::from([("results", verdicts)]));
     }
     for verdict in verdicts {
+        verdict.notices.iter().for_each(|notice| console.talk.warn(notice));
+        if let Some(since) = verdict.superseded {
+            console
+                .talk
+                .warn(format_args!("{}: superseded since {since}, the tag holds another digest", verdict.image()));
+        }
         match (&verdict.reason, &verdict.digest) {
             (Some(reason), _) => console.talk.failure(reason),
             (None, Some(digest)) if !console.output.is_json() => {
@@ -65,6 +111,21 @@ pub fn write(console: &Console, verdicts: &[VerdictForm]) -> Outcome {
                 console.talk.info(format_args!("{}: signed by {}{until}", verdict.image(), verdict.signers.join(", ")));
             }
             (None, _) => {}
+        }
+    }
+    Outcome::Reported(Exit::of_many(verdicts.iter().map(VerdictForm::exit)))
+}
+/// Writes `name@digest` of each verified image, and nothing else.
+pub fn write_resolved(console: &Console, verdicts: &[VerdictForm]) -> Outcome {
+    if console.output.is_json() {
+        return write(console, verdicts);
+    }
+    for verdict in verdicts {
+        verdict.notices.iter().for_each(|notice| console.talk.warn(notice));
+        match (&verdict.reason, &verdict.digest) {
+            (Some(reason), _) => console.talk.failure(reason),
+            (None, Some(digest)) => console.output.line(format_args!("{}@{digest}", verdict.name)),
+            (None, None) => {}
         }
     }
     Outcome::Reported(Exit::of_many(verdicts.iter().map(VerdictForm::exit)))

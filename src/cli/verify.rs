@@ -1,9 +1,12 @@
 //! `boltseal verify`: what tags are, by those who sign them.
 
 use super::image::ImageArg;
+use super::ports::{Ports, subject};
 use super::report::{Failure, Outcome};
 use super::session::Session;
+use super::verdict::{self, Asked, VerdictForm};
 use crate::image::ImageName;
+use crate::ops::verify::{self as ops, Served};
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
@@ -34,7 +37,17 @@ pub struct Args {
 ///
 /// # Errors
 /// What the use case refuses, as an exit code with a sentence.
-#[expect(clippy::unused_async, reason = "the use case that it waits for is not wired")]
-pub async fn run(_args: Args, _session: &Session) -> Result<Outcome, Failure> {
-    Err(Failure::not_wired("verify"))
+pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
+    let ports = Ports::new(session);
+    let world = ports.world()?;
+    let subjects = args
+        .images
+        .iter()
+        .map(|image| subject(image, args.name.as_ref(), &world.policy))
+        .collect::<Result<Vec<_>, _>>()?;
+    let served = if args.registry { Served::Compare } else { Served::Ignore };
+    let verdicts = ops::verify(&world, &subjects, served).await;
+    ports.save_checkpoint(&verdicts)?;
+    let forms: Vec<VerdictForm> = verdicts.iter().map(|verdict| VerdictForm::of(verdict, Asked::Truth)).collect();
+    Ok(verdict::write(&session.console, &forms))
 }

@@ -87,6 +87,9 @@ async fn update(
     ruling: &Ruling,
     paths: &[String],
 ) -> Result<Updated, Error> {
+    if ruling.pins.is_empty() {
+        return Err(Error::Forbidden(format!("no scope names a root for `{name}`, so nothing can be verified")));
+    }
     let client = world.client(name, layout, ruling, Expiry::Enforce)?;
     let updated = client.update(paths, Reading::Conditional).await?;
     if ruling.require_memory && !updated.remembered && client.floors.is_empty() {

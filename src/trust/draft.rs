@@ -49,6 +49,16 @@ impl Lifetimes {
         }
     }
 
+    /// Sets the lifetime of a top-level role; that of targets holds for delegated roles too.
+    pub fn set(&mut self, kind: RoleKind, life: SignedDuration) {
+        match kind {
+            RoleKind::Root => self.root = life,
+            RoleKind::Targets => self.targets = life,
+            RoleKind::Snapshot => self.snapshot = life,
+            RoleKind::Timestamp => self.timestamp = life,
+        }
+    }
+
     fn to_json(self) -> Value {
         json!({
             "root": self.root.as_secs(), "targets": self.targets.as_secs(),
