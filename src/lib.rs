@@ -5,7 +5,7 @@
 //! - [`cli`] parses arguments into plain values and renders results; it decides nothing.
 //! - [`ops`] holds the use cases: load, let the core decide, store.
 //! - [`trust`] and [`image`] are the pure core: no I/O, no async, no clock.
-//! - [`registry`], [`keystore`], [`store`], [`clock`] and [`progress`] are ports with their adapters.
+//! - [`registry`], [`keystore`], [`store`] and [`clock`] are ports with their adapters.
 //!
 //! Secrets never appear in `Debug`, logs, arguments or, unencrypted, on disk.
 
@@ -16,7 +16,6 @@ pub mod env;
 pub mod image;
 pub mod keystore;
 pub mod ops;
-pub mod progress;
 pub mod registry;
 pub mod store;
 pub mod trust;
