@@ -1,5 +1,8 @@
 //! The program as a process: what it prints, and what it exits with.
 
+// The helpers of tests are as free to stop at the first surprise as the tests are.
+#![allow(clippy::unwrap_used)]
+
 use std::io::{PipeReader, PipeWriter};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -189,6 +192,43 @@ fn keys_are_made_listed_moved_and_removed() {
     assert_eq!(with(&["key", "export", id, "--public"]).0, 30);
     assert_eq!(with(&["key", "import", backup]).1.trim(), id);
     assert!(with(&["key", "export", id]).1.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+}
+
+#[test]
+fn pins_are_added_listed_refused_and_removed() {
+    let home = home();
+    let with = |arguments: &[&str]| run(&mut boltseal(home.path(), arguments));
+    let (a, b) = ("a".repeat(64), "b".repeat(64));
+    let (code, _, stderr) = with(&["trust", "add", "h.example/app"]);
+    assert_eq!(code, 2, "{stderr}");
+
+    assert_eq!(with(&["trust", "add", "h.example/app", "--root-key", &a]).0, 0);
+    let (code, stdout, _) = with(&["trust", "list", "--output", "json"]);
+    let listed: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let scope = &listed["scopes"][0];
+    assert_eq!((code, &scope["images"][0], &scope["root"]["keys"][0]), (0, &"h.example/app".into(), &a.clone().into()));
+
+    let (code, _, stderr) = with(&["trust", "add", "h.example/app", "--root-key", &b]);
+    assert_eq!(code, 16, "another root is not taken silently: {stderr}");
+    assert_eq!(with(&["trust", "add", "h.example/app", "--root-key", &b, "--replace"]).0, 0);
+    assert!(with(&["trust", "list"]).1.contains(&b));
+
+    assert_eq!(with(&["trust", "remove", "h.example/app"]).0, 0);
+    assert_eq!(with(&["trust", "list"]).1, "");
+    assert_eq!(with(&["trust", "remove", "h.example/app"]).0, 1);
+}
+
+#[test]
+fn a_pin_goes_to_the_policy_file_that_is_named() {
+    let home = home();
+    let file = home.path().join("team.toml");
+    let policy = file.to_str().unwrap();
+    let id = "c".repeat(64);
+    let pinned =
+        run(&mut boltseal(home.path(), &["trust", "add", "h.example/**", "--root-key", &id, "--policy", policy]));
+    assert_eq!(pinned.0, 0, "{}", pinned.2);
+    assert!(std::fs::read_to_string(&file).unwrap().contains(&id));
+    assert_eq!(run(&mut boltseal(home.path(), &["trust", "list"])).1, "", "the user's own policy is untouched");
 }
 
 #[test]

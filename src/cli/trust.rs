@@ -34,8 +34,8 @@ pub enum Verb {
 /// What the use case refuses, as an exit code with a sentence.
 pub fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     match args.verb {
-        Verb::Add(args) => add::run(args, session),
+        Verb::Add(args) => add::run(&args, session),
         Verb::List(args) => list::run(&args, session),
-        Verb::Remove(args) => remove::run(args, session),
+        Verb::Remove(args) => remove::run(&args, session),
     }
 }

@@ -114,7 +114,7 @@ impl From<store::Error> for Failure {
 }
 
 /// What to do while another process holds a lock.
-const WAIT: &str = "wait for the other `boltseal` to end, and try again";
+pub(super) const WAIT: &str = "wait for the other `boltseal` to end, and try again";
 
 fn disk_hint(action: &str) -> String {
     match action {

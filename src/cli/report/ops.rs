@@ -1,8 +1,11 @@
 //! The use cases' errors as failures.
 
+use super::layers::WAIT;
 use super::{Exit, Failure};
+use crate::image::ImageName;
 use crate::ops::error::Error;
 use crate::ops::trust as pins;
+use crate::store;
 use crate::trust::verdict::Refusal;
 
 impl From<Error> for Failure {
@@ -15,8 +18,8 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Trust { source, .. } => Self { message, ..Self::from(source.clone()) },
-            Error::Refused { source, .. } => Self { message, ..Self::from(source) },
+            Error::Trust { name, source } => Self::from(source.clone()).about(name, message),
+            Error::Refused { name, source } => Self::from(source).about(name, message),
             Error::Registry(e) => e.clone().into(),
             Error::Store(e) => e.clone().into(),
             Error::Key(e) => e.clone().into(),
@@ -54,9 +57,16 @@ impl From<&Error> for Failure {
                 Self::failed(message).hint(format!("run `boltseal refresh` where the {role} key is at hand"))
             }
             Error::Usage(_) => Self::usage(message),
-            Error::Program { .. } => Self::failed(message),
-            Error::File { .. } => Self::failed(message),
+            Error::Program { .. } | Error::File { .. } => Self::failed(message),
         }
+    }
+}
+
+impl Failure {
+    /// The same failure, told of one collection.
+    fn about(self, name: &ImageName, message: String) -> Self {
+        let hints = self.hints.into_iter().map(|hint| hint.replace("NAME", &name.to_string())).collect();
+        Self { message, hints, ..self }
     }
 }
 
@@ -80,6 +90,23 @@ impl From<&Refusal> for Failure {
 
 impl From<&pins::Error> for Failure {
     fn from(error: &pins::Error) -> Self {
-        Self::failed(error.to_string())
+        use pins::Error as E;
+        let message = error.to_string();
+        match error {
+            E::Config(e) => e.clone().into(),
+            E::Store(store::Error::Locked { .. }) => Self::failed(message).hint(WAIT),
+            E::Store(_) => Self::failed(message).hint("check who owns the policy file and its folder"),
+            E::Conflict { .. } => Self::new(Exit::Policy, message).hint(
+                "another root is what an attacker would offer: ask its owner, then `boltseal trust add --replace`",
+            ),
+            E::NotThere { .. } => Self::failed(message).hint("`boltseal trust list` shows the scopes and their files"),
+            E::Shape { .. } => Self::failed(message).hint("edit the file by hand"),
+        }
+    }
+}
+
+impl From<pins::Error> for Failure {
+    fn from(error: pins::Error) -> Self {
+        Self::from(&error)
     }
 }
