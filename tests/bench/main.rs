@@ -58,7 +58,8 @@ fn main() {
         row(format!("verify, cold, {tags} tags"), plain.verify_cold(runs), cold.clone());
         row(format!("verify, cold, {tags} tags, TLS"), tls.verify_cold(runs), cold);
         let sign = vec![("notary (TLS)", theirs.sign_one_more)];
-        row(format!("sign one more, {tags} tags, with unlocking"), plain.sign_one_more(runs), sign);
+        row(format!("sign one more, {tags} tags, plain keys"), plain.sign_unlocked(runs), sign.clone());
+        row(format!("sign one more, {tags} tags, unlocking keys"), plain.sign_unlocking(runs), sign);
     }
     rows.push(Row { work: "--version".to_owned(), ours: ours::version(runs), peers: Vec::new() });
     println!("medians of {runs} whole processes; ratio = ours / peer, below 1 is faster");

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::process::Command;
 
 use crate::image::Image;
-use crate::machine::{Machine, binary};
+use crate::machine::{Machine, PASSPHRASE, binary};
 use crate::measure::{Cost, median, time};
 use crate::process::Ran;
 use crate::servers::{PASSWORD, Registry, USER};
@@ -81,13 +82,41 @@ impl Ours {
         self.cost(runs, || self.run(&readers.pop().expect("one reader for each run"), "verify", "v7"))
     }
 
-    /// Signs one more tag, each time another image, with passphrases to be unlocked.
-    pub(crate) fn sign_one_more(&self, runs: usize) -> Cost {
-        let mut tags: Vec<_> = (0..=runs.max(1)).map(|number| format!("more{number}")).collect();
-        for tag in &tags {
+    /// Signs one more tag, each time another image, unlocking each key by its passphrase.
+    pub(crate) fn sign_unlocking(&self, runs: usize) -> Cost {
+        self.sign_one_more(runs, "locked", &self.owner, &[])
+    }
+
+    /// The same on a machine that has the keys in plain files, so that unlocking costs nothing.
+    pub(crate) fn sign_unlocked(&self, runs: usize) -> Cost {
+        let machine = self.reader();
+        let files = fs::read_dir(self.owner.home().join("keys")).expect("the owner has keys");
+        let mut keys = Vec::new();
+        for path in files.map(|file| file.expect("our folder is read").path()) {
+            if path.extension().is_none_or(|extension| extension != "pem") {
+                continue;
+            }
+            let plain = machine.work().join(path.file_name().expect("a key file has a name"));
+            let mut openssl = Command::new("openssl");
+            openssl.args(["pkey", "-passin", &format!("pass:{PASSPHRASE}"), "-in"]).arg(&path).arg("-out").arg(&plain);
+            time(&mut openssl);
+            keys.extend([OsString::from("--key"), plain.into()]);
+        }
+        self.sign_one_more(runs, "plain", &machine, &keys)
+    }
+
+    fn sign_one_more(&self, runs: usize, kind: &str, machine: &Machine, keys: &[OsString]) -> Cost {
+        let mut images: Vec<_> = (0..=runs.max(1)).map(|number| format!("{kind}{number}")).collect();
+        for tag in &images {
             Image::with_text(&format!("{tag} of {}", self.tags)).push(&self.registry, "acme/app", tag);
         }
-        self.cost(runs, || self.run(&self.owner, "sign", &tags.pop().expect("one tag for each run")))
+        self.cost(runs, || {
+            let mut arguments = vec![OsString::from("sign")];
+            arguments.extend(self.options.iter().chain(keys).cloned());
+            let tag = images.pop().expect("one image for each run");
+            arguments.push(self.registry.image(&format!("acme/app:{tag}")).into());
+            time(&mut machine.boltseal(arguments))
+        })
     }
 }
 

@@ -44,18 +44,18 @@ fn a_wrong_passphrase_names_the_key_and_changes_nothing() {
 #[test]
 fn openssl_reads_every_key_file() {
     let scene = Scene::signed();
-    let backup = scene.owner.work().join("backup.pem");
-    scene.owner.run(["key", "export", "--all", "--to", "backup.pem"]).ok();
-    let text = std::fs::read_to_string(&backup).expect("the backup is there");
-    let begin = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
-    let blocks: Vec<_> = text.split(begin).skip(1).map(|rest| format!("{begin}{rest}")).collect();
-    assert!(blocks.len() >= 2, "{text}");
-    for (number, block) in blocks.iter().enumerate() {
-        let file = scene.owner.work().join(format!("key-{number}.pem"));
-        std::fs::write(&file, block).expect("a file in our folder is written");
-        let mut openssl = Command::new("openssl");
-        openssl.args(["pkey", "-noout", "-text_pub", "-passin", "pass:correct horse battery staple", "-in"]).arg(file);
-        run(&openssl).ok().says("ed25519");
+    let files = std::fs::read_dir(scene.owner.home().join("keys")).expect("the keys are there");
+    let files: Vec<_> = files.map(|file| file.expect("our folder is read").path()).collect();
+    let files: Vec<_> = files.iter().filter(|file| file.extension() == Some(OsStr::new("pem"))).collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        let openssl = |passphrase: &str| {
+            let mut command = Command::new("openssl");
+            command.args(["pkey", "-noout", "-text_pub", "-passin", passphrase, "-in"]).arg(file);
+            run(&command)
+        };
+        openssl("pass:correct horse battery staple").ok().says("ed25519");
+        openssl("pass:another").fails();
     }
 }
 
@@ -83,9 +83,9 @@ fn keys_that_openssl_made_are_taken_in() {
 #[test]
 fn the_backup_gives_another_machine_the_keys_back() {
     let scene = Scene::signed();
-    scene.owner.run(["key", "export", "--all", "--to", "backup.pem"]).ok();
+    scene.owner.run(["key", "export", "--all", "--to", "backup.json"]).ok();
     let spare = scene.reader();
-    let backup = scene.owner.work().join("backup.pem");
+    let backup = scene.owner.work().join("backup.json");
     spare.run([OsStr::new("key"), OsStr::new("import"), backup.as_os_str()]).ok();
     spare.run(["sign", &scene.tag("1.0")]).ok();
     scene.reader().run(["verify", &scene.tag("1.0")]).ok();

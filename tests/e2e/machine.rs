@@ -11,7 +11,7 @@ use crate::clients::Clients;
 use crate::process::{Ran, run};
 
 /// The passphrase of every key, unless a test sets others.
-const PASSPHRASE: &str = "correct horse battery staple";
+pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 
 /// One machine. Two of them share nothing but the servers they talk to.
 pub(crate) struct Machine {
