@@ -3,10 +3,14 @@
 pub mod client;
 pub mod error;
 pub mod init;
+pub mod inspect;
 pub mod intents;
 pub mod key;
 pub mod publish;
+pub mod refresh;
+pub mod revoke;
 pub mod ring;
+pub mod rotate;
 pub mod sign;
 pub mod transfer;
 pub mod trust;

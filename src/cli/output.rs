@@ -104,6 +104,11 @@ impl Output {
         self.bytes(text.as_bytes());
     }
 
+    /// Writes a JSON value in a form that is not ours, without a schema's name.
+    pub fn json(&self, value: &serde_json::Value) {
+        self.line(format_args!("{value:#}"));
+    }
+
     /// Writes bytes as they are: completions, manual pages, exported files.
     pub fn bytes(&self, bytes: &[u8]) {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,9 +1,16 @@
 //! `boltseal refresh`: signs anew what expires soon.
 
+use super::console::Console;
 use super::image::NameArg;
-use super::report::{Failure, Outcome};
+use super::ports::{Ports, collection};
+use super::report::{Exit, Failure, Outcome};
 use super::session::Session;
-use crate::image::ImageName;
+use crate::image::{Digest, ImageName};
+use crate::ops::error::Error;
+use crate::ops::refresh::{self as ops, Refreshed};
+use crate::ops::ring::Ring;
+use crate::trust;
+use serde_json::json;
 
 /// Arguments of `refresh`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +26,13 @@ pub struct Args {
     #[arg(required = true, value_name = "NAME")]
     pub targets: Vec<NameArg>,
 
+    /// Build on trust data that has expired, if the head's digest is this one
+    ///
+    /// Whoever controls the registry may have kept an old state there: accept it only if you know that it is the
+    /// latest.
+    #[arg(long, value_name = "DIGEST", hide_short_help = true)]
+    pub accept_expired: Option<Digest>,
+
     /// The name that the images of a layout are expected to have
     #[arg(long, value_name = "NAME")]
     pub name: Option<ImageName>,
@@ -28,7 +42,65 @@ pub struct Args {
 ///
 /// # Errors
 /// What the use case refuses, as an exit code with a sentence.
-#[expect(clippy::unused_async, reason = "the use case that it waits for is not wired")]
-pub async fn run(_args: Args, _session: &Session) -> Result<Outcome, Failure> {
-    Err(Failure::not_wired("refresh"))
+pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
+    if args.accept_expired.is_some() && args.targets.len() > 1 {
+        return Err(Failure::usage("`--accept-expired` is about one head: expected one NAME"));
+    }
+    let ports = Ports::new(session);
+    let world = ports.world()?;
+    let keys = session.signing_keys()?;
+    let ring = Ring::new(&*keys, &session.passphrases);
+    let mut results = Vec::new();
+    for target in &args.targets {
+        let (name, layout) = collection(target, args.name.as_ref(), &world.policy)?;
+        let refreshed = ops::refresh(&world, &ring, &name, layout.as_deref(), args.accept_expired).await;
+        let result = refreshed.map_err(|error| expired_head(&error, Failure::from(&error)));
+        results.push((name, result));
+    }
+    Ok(report(&results, &session.console))
+}
+
+/// An expired collection is built on only when a person says which head is the latest.
+pub(super) fn expired_head(error: &Error, failure: Failure) -> Failure {
+    match error {
+        Error::Trust { source: trust::Error::Expired { .. }, .. } => failure.hint(
+            "if you know that the registry's head is the latest one, `--accept-expired DIGEST` builds on it; `boltseal status NAME` prints its digest",
+        ),
+        _ => failure,
+    }
+}
+
+fn report(results: &[(ImageName, Result<Refreshed, Failure>)], console: &Console) -> Outcome {
+    let mut exits = Vec::new();
+    let mut documents = Vec::new();
+    for (name, result) in results {
+        let outcome = result.as_ref().map_err(Clone::clone).and_then(|refreshed| say(name, refreshed, console));
+        if let Err(failure) = &outcome {
+            console.talk.failure(failure);
+            exits.push(failure.exit);
+        }
+        let refreshed = result.as_ref().ok();
+        documents.push(json!({
+            "name": name.to_string(),
+            "signed": refreshed.map(|r| r.signed.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap_or_default(),
+            "expires": refreshed.map(|r| r.expires),
+            "reason": outcome.err(),
+        }));
+    }
+    if console.output.is_json() {
+        console.output.document("refresh", &json!({"results": documents}));
+    }
+    Outcome::Reported(Exit::of_many(exits))
+}
+
+/// Says what was done; a role that will expire because its key is elsewhere is a failure while there is time left.
+fn say(name: &ImageName, refreshed: &Refreshed, console: &Console) -> Result<(), Failure> {
+    refreshed.ignored.iter().for_each(|notice| console.talk.warn(notice));
+    let done: Vec<_> = refreshed.signed.iter().map(ToString::to_string).collect();
+    let done = if done.is_empty() { "nothing was due".to_owned() } else { format!("signed {} again", done.join(", ")) };
+    console.talk.info(format_args!("{name}: {done}, current until {}", refreshed.expires));
+    match refreshed.pressing.first() {
+        None => Ok(()),
+        Some((kind, at)) => Err(Failure::from(Error::Expiring { name: name.clone(), role: kind.to_string(), at: *at })),
+    }
 }

@@ -1,9 +1,14 @@
 //! `boltseal status`: what expires when.
 
+use super::console::Console;
 use super::image::NameArg;
-use super::report::{Failure, Outcome};
+use super::inspect;
+use super::ports::{Ports, collection};
+use super::report::{Exit, Failure, Outcome};
 use super::session::Session;
 use crate::image::ImageName;
+use crate::ops::inspect::{self as ops, Collection, Stale};
+use serde_json::json;
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -25,7 +30,61 @@ pub struct Args {
 ///
 /// # Errors
 /// What the use case refuses, as an exit code with a sentence.
-#[expect(clippy::unused_async, reason = "the use case that it waits for is not wired")]
-pub async fn run(_args: Args, _session: &Session) -> Result<Outcome, Failure> {
-    Err(Failure::not_wired("status"))
+pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
+    let ports = Ports::new(session);
+    let world = ports.world()?;
+    let keys = session.key_store();
+    let mut results = Vec::new();
+    for target in &args.targets {
+        let (name, layout) = collection(target, args.name.as_ref(), &world.policy)?;
+        let found = ops::inspect(&world, &keys, &name, layout.as_deref(), Stale::Show).await;
+        results.push((name, found.map_err(Failure::from)));
+    }
+    Ok(report(&results, &session.console))
+}
+
+fn report(results: &[(ImageName, Result<Collection, Failure>)], console: &Console) -> Outcome {
+    let mut exits = Vec::new();
+    let mut documents = Vec::new();
+    for (name, result) in results {
+        let outcome = result.as_ref().map_err(Clone::clone).and_then(|found| {
+            if !console.output.is_json() {
+                show(found, console);
+            }
+            check(found)
+        });
+        if let Err(failure) = &outcome {
+            console.talk.failure(failure);
+            exits.push(failure.exit);
+        }
+        let mut document = result.as_ref().map_or_else(|_| json!({}), |found| inspect::document(found));
+        document["name"] = name.to_string().into();
+        document["reason"] = serde_json::to_value(outcome.err()).unwrap_or_default();
+        documents.push(document);
+    }
+    if console.output.is_json() {
+        console.output.document("status", &json!({"results": documents}));
+    }
+    Outcome::Reported(Exit::of_many(exits))
+}
+
+fn show(found: &Collection, console: &Console) {
+    console.output.line(format_args!("{}  head {}", found.name, found.head));
+    console.output.table(&["ROLE", "VERSION", "EXPIRES", "STATE", "KEYS", "AT HAND"], inspect::role_rows(found));
+    found.notices.iter().for_each(|notice| console.talk.warn(notice));
+}
+
+/// What has expired is a failure, so that a monitor needs no parser.
+fn check(found: &Collection) -> Result<(), Failure> {
+    match found.roles.iter().find(|role| role.expired) {
+        None => Ok(()),
+        Some(role) => Err(Failure::new(
+            Exit::Expired,
+            format!("{}: the {} metadata expired at {}", found.name, role.kind, role.expires),
+        )
+        .hint(format!(
+            "`boltseal refresh {} --accept-expired {}` signs it again, if that head is the latest one",
+            found.name, found.head
+        ))),
+    }
 }

@@ -142,13 +142,7 @@ impl Client<'_> {
     }
 
     fn check_floors(&self, trusted: Trusted) -> Result<Trusted, Error> {
-        let versions = [
-            (RoleKind::Root, trusted.root.version()),
-            (RoleKind::Timestamp, trusted.timestamp.version()),
-            (RoleKind::Snapshot, trusted.snapshot.version()),
-            (RoleKind::Targets, trusted.targets.version()),
-        ];
-        for (kind, got) in versions {
+        for (kind, got) in trusted.versions() {
             let role = RoleName::Top(kind);
             if let Some(&have) = self.floors.get(&role).filter(|&&floor| got < floor) {
                 return Err(Error::of(self.name)(trust::Error::Rollback { role, have, got }));

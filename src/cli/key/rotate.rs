@@ -3,11 +3,18 @@
 use clap::ValueEnum;
 
 use super::AlgorithmArg;
+use crate::cli::console::Console;
 use crate::cli::image::NameArg;
+use crate::cli::ports::{Ports, collection};
 use crate::cli::report::{Failure, Outcome};
 use crate::cli::session::Session;
 use crate::image::ImageName;
+use crate::ops::init::trust_line;
+use crate::ops::ring::Ring;
+use crate::ops::rotate::{self as ops, NewKey, Rotated};
+use crate::trust::KeyId;
 use crate::trust::RoleKind;
+use serde_json::json;
 
 /// Arguments of `key rotate`.
 #[derive(Debug, clap::Args)]
@@ -68,7 +75,47 @@ impl From<RoleArg> for RoleKind {
 ///
 /// # Errors
 /// What the use case refuses, as an exit code with a sentence.
-#[expect(clippy::unused_async, reason = "the use case that it waits for is not wired")]
-pub async fn run(_args: Args, _session: &Session) -> Result<Outcome, Failure> {
-    Err(Failure::not_wired("key rotate"))
+pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
+    let ports = Ports::new(session);
+    let world = ports.world()?;
+    let (name, layout) = collection(&args.target, args.name.as_ref(), &world.policy)?;
+    let keys = session.signing_keys()?;
+    let ring = Ring::new(&*keys, &session.passphrases);
+    let new = match &args.key {
+        Some(id) => NewKey::Held(crate::ops::key::find(&*keys, id)?),
+        None => NewKey::Generate(args.algorithm.into()),
+    };
+    let rotated = ops::rotate(&world, &ring, &name, layout.as_deref(), args.role.into(), new).await?;
+    report(&name, &rotated, &session.console);
+    Ok(Outcome::Done)
+}
+
+fn report(name: &ImageName, rotated: &Rotated, console: &Console) {
+    let line = trust_line(name, &rotated.root_keys, rotated.root_threshold);
+    if console.output.is_json() {
+        let body = json!({
+            "name": name.to_string(), "role": rotated.kind.to_string(), "key": rotated.key.id.as_str(),
+            "former": rotated.former.iter().map(KeyId::as_str).collect::<Vec<_>>(),
+            "root_version": rotated.root_version, "trust_line": line,
+        });
+        console.output.document("key-rotate", &body);
+        return;
+    }
+    let talk = &console.talk;
+    console.output.line(rotated.key.id.as_str());
+    let root = rotated.root_version;
+    talk.info(format_args!("{name}: the {} key is {} since root version {root}", rotated.kind, rotated.key.id.short()));
+    for id in &rotated.former {
+        talk.info(format_args!(
+            "  {} no longer counts; `boltseal key remove {}` removes it from this machine",
+            id.short(),
+            id.short()
+        ));
+    }
+    talk.info("Clients that verified before follow by themselves: nothing has to change on any machine.");
+    if rotated.kind == RoleKind::Root {
+        talk.info("Machines that start fresh and pin the former root key still follow while they trust it. Give them the new pin:");
+        talk.info(format_args!("  {line}"));
+        talk.info("Back up the new root key: `boltseal key export --all --to FILE`");
+    }
 }

@@ -12,7 +12,7 @@ use super::{Answer, Context, Notice, Profile, Stage, Step, recalled, required, t
 use crate::trust::envelope::Metadata;
 use crate::trust::error::Error;
 use crate::trust::key::KeyId;
-use crate::trust::role::{RoleName, Version};
+use crate::trust::role::{RoleKind, RoleName, Version};
 use crate::trust::root::Root;
 use crate::trust::snapshot::{FileMeta, Snapshot, Timestamp};
 use crate::trust::targets::{Target, Targets};
@@ -55,6 +55,23 @@ pub struct Trusted {
     pub found: BTreeMap<String, Option<Found>>,
     /// What was odd on the way.
     pub notices: Vec<Notice>,
+}
+
+impl Trusted {
+    /// The versions of the top-level roles.
+    pub fn versions(&self) -> BTreeMap<RoleKind, Version> {
+        BTreeMap::from([
+            (RoleKind::Root, self.root.version()),
+            (RoleKind::Timestamp, self.timestamp.version()),
+            (RoleKind::Snapshot, self.snapshot.version()),
+            (RoleKind::Targets, self.targets.version()),
+        ])
+    }
+
+    /// When the timestamp was signed, as it says itself.
+    pub fn timestamp_time(&self) -> Option<String> {
+        self.timestamp.binding().and_then(|binding| binding.time.clone())
+    }
 }
 
 #[derive(Debug)]
