@@ -106,7 +106,7 @@ impl Output {
 
     /// Writes a JSON value in a form that is not ours, without a schema's name.
     pub fn json(&self, value: &serde_json::Value) {
-        self.line(format_args!("{value:#}"));
+        self.bytes(format!("{value:#}\n").as_bytes());
     }
 
     /// Writes bytes as they are: completions, manual pages, exported files.

@@ -19,8 +19,8 @@ pub struct Rotated {
     pub kind: RoleKind,
     /// The new key.
     pub key: KeyInfo,
-    /// The keys that the role had before.
-    pub former: Vec<KeyId>,
+    /// The keys that no role lists any more.
+    pub retired: Vec<KeyId>,
     /// The version of the root that says so.
     pub root_version: u64,
     /// The root keys from now on, and how many of them sign: what others pin on machines that start fresh.
@@ -93,7 +93,7 @@ pub async fn rotate(
     Ok(Rotated {
         kind,
         key,
-        former,
+        retired: former.into_iter().filter(|id| root.keys().iter().all(|(_, key)| key.id() != *id)).collect(),
         root_version: crate::trust::envelope::Metadata::version(&**root).get(),
         root_keys: root.keys_of(RoleKind::Root).map(|(_, key)| key.clone()).collect(),
         root_threshold: root.role(RoleKind::Root).threshold.get(),

@@ -95,7 +95,7 @@ fn report(name: &ImageName, rotated: &Rotated, console: &Console) {
     if console.output.is_json() {
         let body = json!({
             "name": name.to_string(), "role": rotated.kind.to_string(), "key": rotated.key.id.as_str(),
-            "former": rotated.former.iter().map(KeyId::as_str).collect::<Vec<_>>(),
+            "retired": rotated.retired.iter().map(KeyId::as_str).collect::<Vec<_>>(),
             "root_version": rotated.root_version, "trust_line": line,
         });
         console.output.document("key-rotate", &body);
@@ -105,7 +105,7 @@ fn report(name: &ImageName, rotated: &Rotated, console: &Console) {
     console.output.line(rotated.key.id.as_str());
     let root = rotated.root_version;
     talk.info(format_args!("{name}: the {} key is {} since root version {root}", rotated.kind, rotated.key.id.short()));
-    for id in &rotated.former {
+    for id in &rotated.retired {
         talk.info(format_args!(
             "  {} no longer counts; `boltseal key remove {}` removes it from this machine",
             id.short(),
