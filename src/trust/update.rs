@@ -12,6 +12,8 @@ mod root;
 mod search;
 mod snapshot;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod timestamp;
 
 use std::collections::{BTreeSet, VecDeque};
