@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 
-pub(in crate::trust) use self::client::{Client, NOW};
+pub(in crate::trust) use self::client::{Client, NOW, pin};
 use super::canonical;
 use super::envelope::{BINDING, SPEC_VERSION};
 use super::key::Key;
