@@ -10,7 +10,7 @@ use crate::trust::error::Error;
 use crate::trust::limits::Limits;
 use crate::trust::pin::Pin;
 use crate::trust::role::{RoleKind, RoleName, Version};
-use crate::trust::update::{Answer, Profile, Rules, Step, Trusted, Update};
+use crate::trust::update::{Answer, Expiry, Profile, Rules, Step, Trusted, Update};
 
 /// The instant of every run unless a test says otherwise.
 pub(in crate::trust) const NOW: &str = "2027-01-01T00:00:00Z";
@@ -39,7 +39,7 @@ pub(in crate::trust) fn pin(seeds: &[u8], threshold: u32, min_version: u64) -> P
 
 impl Client {
     fn new(profile: Profile) -> Self {
-        let rules = Rules { profile, limits: Limits::default(), now: NOW.parse().unwrap() };
+        let rules = Rules { profile, limits: Limits::default(), now: NOW.parse().unwrap(), expiry: Expiry::Enforce };
         Self { rules, roots: BTreeMap::new(), files: BTreeMap::new(), log: Vec::new() }
     }
 
