@@ -18,6 +18,8 @@ pub mod plan;
 pub mod policy;
 pub mod role;
 pub mod root;
+#[cfg(test)]
+mod simulator;
 pub mod snapshot;
 pub mod targets;
 pub mod threshold;

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::json;
 use super::key::KeyId;
 use super::limits::MAX_DELEGATIONS;
 use super::role::RoleName;
@@ -15,9 +16,9 @@ const MAX_BIT_LENGTH: u32 = 20;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Delegations {
     keys: Keys,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::present")]
     roles: Option<Vec<Delegation>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::present")]
     succinct_roles: Option<Bins>,
 }
 
@@ -29,9 +30,9 @@ pub struct Delegation {
     threshold: std::num::NonZeroU32,
     #[serde(default)]
     terminating: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::present")]
     paths: Option<Vec<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::present")]
     path_hash_prefixes: Option<Vec<String>>,
 }
 

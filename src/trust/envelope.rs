@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::error::Error;
 use super::json;
 use super::key::KeyId;
-use super::limits::{MAX_SIGNATURE, MAX_SIGNATURES};
+use super::limits::{MAX_MEMBERS, MAX_SIGNATURE, MAX_SIGNATURES};
 use super::role::{RoleName, Version};
 use crate::image::{Digest, ImageName};
 use jiff::Timestamp;
@@ -112,8 +112,8 @@ impl<T: Metadata> Envelope<T> {
 
     fn parse(bytes: Bytes) -> Result<Self, String> {
         let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        let wire: Wire<'_> = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        let raw = wire.signed.get();
+        let members: Members<'_> = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let raw = members.required("signed")?;
         let message = match json::canonicalise(raw)? {
             Cow::Borrowed(same) => bytes.slice_ref(same),
             Cow::Owned(other) => Bytes::from(other),
@@ -125,7 +125,10 @@ impl<T: Metadata> Envelope<T> {
         check_spec_version(&head.spec_version)?;
         let signed: T = serde_json::from_str(raw).map_err(|e| e.to_string())?;
         signed.check()?;
-        let signatures = wire.signatures.0;
+        members.check_unsigned()?;
+        let signatures: Signatures =
+            serde_json::from_str(members.required("signatures")?).map_err(|e| e.to_string())?;
+        let signatures = signatures.0;
         let mut ids: Vec<_> = signatures.iter().map(|signature| &signature.key_id).collect();
         ids.sort_unstable();
         // TUF 4.2.1: key ids are unique within `signatures`; a repeated one makes the file invalid.
@@ -189,11 +192,49 @@ fn check_spec_version(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow)]
-    signed: &'a RawValue,
-    signatures: Signatures,
+/// The members of the envelope, unparsed. Strict as `signed` is, and only what is in `signed` counts.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    fn required(&self, name: &str) -> Result<&'a str, String> {
+        let found = self.0.iter().find(|(member, _)| member == name);
+        found.map(|(_, value)| value.get()).ok_or_else(|| format!("it has no `{name}`"))
+    }
+
+    fn check_unsigned(&self) -> Result<(), String> {
+        let others = self.0.iter().filter(|(name, _)| name != "signed");
+        others.map(|(_, value)| json::check(value.get()).map(drop)).collect()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Capped;
+
+        impl<'de> Visitor<'de> for Capped {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "an object of at most {MAX_MEMBERS} members")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+                while let Some((name, value)) = map.next_entry()? {
+                    if members.len() == MAX_MEMBERS {
+                        return Err(serde::de::Error::custom("it has too many members"));
+                    }
+                    if members.iter().any(|(other, _)| *other == name) {
+                        return Err(serde::de::Error::custom("it has a member twice"));
+                    }
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Capped)
+    }
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Deserializer};
+
 use super::canonical;
 use super::limits::MAX_DEPTH;
 
@@ -45,6 +47,11 @@ pub fn canonicalise(text: &str) -> Result<Cow<'_, [u8]>, String> {
             Ok(Cow::Owned(canonical::encode(&value)))
         }
     }
+}
+
+/// Reads an optional member that is there: `null` is no way of leaving it out, on which parsers disagree.
+pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 struct Scanner<'a> {

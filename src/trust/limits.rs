@@ -13,7 +13,7 @@ pub struct Limits {
     pub targets: u64,
     /// Most root versions walked in one run (TUF 5.3.3, endless rotations).
     pub root_rotations: u32,
-    /// Most roles visited in the search for one target (TUF 5.6.7.1, endless delegations).
+    /// Most delegated roles visited in the search for one target (TUF 5.6.7.1, endless delegations).
     pub delegated_roles: usize,
 }
 
@@ -32,6 +32,8 @@ impl Default for Limits {
 
 /// Deepest nesting inside `signed`: stack exhaustion by nested arrays.
 pub const MAX_DEPTH: usize = 32;
+/// Most members of an envelope, ours and unknown ones: time spent on finding that none is there twice.
+pub const MAX_MEMBERS: usize = 16;
 /// Most signatures in one file: time spent on a list of a million (python-tuf CVE-2020-6173).
 pub const MAX_SIGNATURES: usize = 1024;
 /// Most keys in one file: the same.

@@ -63,12 +63,12 @@ impl Root {
         self.consistent_snapshot
     }
 
-    /// Whether `next` asks more for a role than this root did: a key is gone or the threshold went up. Files signed
-    /// under this root then need not verify under the next one (TUF 5.3.11).
+    /// Whether `next` asks more for a role than this root did: a key is gone or has another id, or the threshold went
+    /// up. Files signed under this root then need not verify under the next one (TUF 5.3.11).
     pub fn rotates(&self, kind: RoleKind, next: &Root) -> bool {
-        let kept: Vec<_> = next.keys_of(kind).map(|(_, key)| key.material()).collect();
+        let kept: Vec<_> = next.keys_of(kind).map(|(id, key)| (id, key.material())).collect();
         self.role(kind).threshold < next.role(kind).threshold
-            || self.keys_of(kind).any(|(_, key)| !kept.contains(&key.material()))
+            || self.keys_of(kind).any(|(id, key)| !kept.contains(&(id, key.material())))
     }
 
     /// A key that is both a root key and a key of timestamp or snapshot, where there is one: whoever holds the online

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::envelope::{Binding, Metadata};
 use super::hashes::Hashes;
+use super::json;
 use super::role::{RoleName, Version};
 use super::time;
 
@@ -16,10 +17,10 @@ pub struct FileMeta {
     /// The version.
     pub version: Version,
     /// The length of the file in bytes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::present")]
     pub length: Option<u64>,
     /// The hashes of the file.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::present")]
     pub hashes: Option<Hashes>,
 }
 
@@ -95,7 +96,12 @@ pub struct Snapshot {
 impl Snapshot {
     /// What it promises of a targets role; none for a role that it does not list.
     pub fn role(&self, role: &RoleName) -> Option<&FileMeta> {
-        self.meta.get(&format!("{}.json", role.as_str()))
+        self.file(&format!("{}.json", role.as_str()))
+    }
+
+    /// What it promises of a file, named as metadata spells it (`<role>.json`).
+    pub fn file(&self, name: &str) -> Option<&FileMeta> {
+        self.meta.get(name)
     }
 
     /// Every listed file name, as metadata spells it (`<role>.json`), with its promise.

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::delegation::Delegations;
 use super::envelope::{Binding, Metadata};
 use super::hashes::Hashes;
+use super::json;
 use super::role::Version;
 use super::time;
 
@@ -19,7 +20,7 @@ pub struct Targets {
     #[serde(deserialize_with = "time::deserialize")]
     expires: Timestamp,
     targets: BTreeMap<String, Target>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::present")]
     delegations: Option<Delegations>,
     #[serde(rename = "x-boltseal", default)]
     binding: Option<Binding>,

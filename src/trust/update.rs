@@ -4,14 +4,16 @@
 //!   with [`Update::answer`], found, absent or failed. `now` is one instant for the whole run (TUF 5.1).
 //! - Root, timestamp, snapshot and targets are stages, each a type that only the one before it can make. The search
 //!   through delegations is a bounded worklist inside the last.
-//! - Nothing is asked to be persisted before it is verified. After an error the machine is spent; what was persisted
-//!   stays valid, and the next run goes on from there.
+//! - Nothing is asked to be persisted before it is verified. After an error the machine is spent: the steps that it
+//!   still says before [`Step::Done`] are verified and worth doing, and the next run goes on from there.
 //! - Memory is judged as everything else is: it is a floor against rollback also when it has expired.
 
 mod root;
 mod search;
 mod snapshot;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod timestamp;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -183,9 +185,10 @@ impl Update {
 
     /// What the machine wants next. The same step again until it is answered.
     pub fn step(&mut self) -> Step {
-        if let Some(effect) = self.context.effects.pop_front() {
-            return effect;
-        }
+        self.context.effects.pop_front().unwrap_or_else(|| self.want())
+    }
+
+    fn want(&self) -> Step {
         match &self.stage {
             Stage::Pin(stage) => stage.want(&self.context),
             Stage::Root(stage) => stage.want(&self.context),
@@ -202,8 +205,11 @@ impl Update {
     /// # Errors
     /// Why the update is refused. The machine is then spent.
     pub fn answer(&mut self, answer: Answer) -> Result<(), Error> {
+        let want = self.want();
         let context = &mut self.context;
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Spent) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Spent);
+        check_cap(&want, &answer)?;
+        self.stage = match stage {
             Stage::Pin(stage) => stage.answer(answer, context)?,
             Stage::Root(stage) => stage.answer(answer, context)?,
             Stage::Timestamp(stage) => stage.answer(answer, context)?,
@@ -225,9 +231,12 @@ impl Update {
 }
 
 impl Context {
+    fn persisting<T: Metadata>(role: &RoleName, verified: &Verified<T>) -> Step {
+        Step::Persist { role: role.clone(), version: verified.version(), bytes: verified.bytes().clone() }
+    }
+
     fn persist<T: Metadata>(&mut self, role: &RoleName, verified: &Verified<T>) {
-        let (version, bytes) = (verified.version(), verified.bytes().clone());
-        self.effects.push_back(Step::Persist { role: role.clone(), version, bytes });
+        self.effects.push_back(Self::persisting(role, verified));
     }
 
     fn check_binding(&self, role: &RoleName, binding: Option<&Binding>) -> Result<(), Error> {
@@ -279,6 +288,17 @@ impl Context {
         }
         self.check_expiry(role, &*verified)?;
         Ok(verified)
+    }
+}
+
+/// The caps hold whoever fetched the bytes (TUF 5.3.3, 5.4.1, 5.5.1, 5.6.1: endless data).
+fn check_cap(want: &Step, answer: &Answer) -> Result<(), Error> {
+    match (want, answer) {
+        (Step::Fetch(request), Answer::Found(bytes)) if bytes.len() as u64 > request.max => {
+            let reason = format!("it has {} bytes, more than the {} that may be read", bytes.len(), request.max);
+            Err(Error::Malformed { role: request.role.clone(), reason })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct PinStage {
     tried: u32,
     /// The root that memory held although the pins no longer lead to it.
     former: Option<Verified<Root>>,
+    /// The version of that root where one of the present pins still leads to it: it was trusted, so it is a floor.
+    floor: Option<Version>,
 }
 
 /// Walks from a trusted root to the newest one.
@@ -28,6 +30,11 @@ pub(super) struct RootStage {
     trusted: Verified<Root>,
     /// Pins that no root on the way has met yet.
     unmet: Vec<Pin>,
+    /// The version that the walk must reach, where memory already stood there.
+    floor: Option<Version>,
+    /// What becomes of memory once every pin is met and the floor reached: an answer that ends before that must not
+    /// take the place of what is remembered.
+    held: Vec<Step>,
     walked: u32,
 }
 
@@ -51,10 +58,14 @@ pub(super) fn begin(roots: &[Bytes], context: &mut Context) -> Result<Stage, Err
         trusted = Some(next);
     }
     match (trusted, &context.rules.profile) {
-        (Some(trusted), _) if unmet.is_empty() => Ok(Stage::Root(Box::new(RootStage { trusted, unmet, walked: 0 }))),
+        (Some(trusted), _) if unmet.is_empty() => {
+            Box::new(RootStage { trusted, unmet, floor: None, held: Vec::new(), walked: 0 }).proceed(context)
+        }
         (former, Profile::Image { pins, .. }) => {
             let next = pins.iter().map(|pin| pin.min_version).min().unwrap_or(Version::ONE);
-            Ok(Stage::Pin(PinStage { next, tried: 0, former }))
+            let vouched = unmet.len() < pins.len();
+            let floor = former.as_ref().filter(|_| vouched).map(|root| root.version());
+            Ok(Stage::Pin(PinStage { next, tried: 0, former, floor }))
         }
         (_, Profile::Plain) => Err(not_pinned("no trusted root was given")),
     }
@@ -119,18 +130,19 @@ impl PinStage {
             return Ok(Stage::Pin(self));
         }
         let unmet = pins.iter().filter(|pin| !pin.is_met_by(&root)).cloned().collect();
+        let mut held = Vec::new();
         if let Some(former) = &self.former {
-            forget_rotated(former, &root, context);
-            context.effects.push_back(Step::ForgetRoots);
+            held.extend(forget_rotated(former, &root));
+            held.push(Step::ForgetRoots);
         }
-        context.persist(&ROOT, &root);
-        Ok(Stage::Root(Box::new(RootStage { trusted: root, unmet, walked: 0 })))
+        held.push(Context::persisting(&ROOT, &root));
+        Box::new(RootStage { trusted: root, unmet, floor: self.floor, held, walked: 0 }).proceed(context)
     }
 }
 
 impl RootStage {
     pub(super) fn want(&self, context: &Context) -> Step {
-        // `answer` moves on before the last version or the cap is reached.
+        // `proceed` ends the walk at the last version and at the cap.
         let version = self.trusted.version().successor();
         Step::Fetch(Request { role: ROOT, version, max: context.rules.limits.root })
     }
@@ -139,18 +151,12 @@ impl RootStage {
         match answer {
             Answer::Found(bytes) => {
                 let next = verify_next(bytes, &self.trusted, context)?;
-                forget_rotated(&self.trusted, &next, context);
-                // TUF 5.3.8: each root is persisted right away.
-                context.persist(&ROOT, &next);
+                self.held.extend(forget_rotated(&self.trusted, &next));
+                self.held.push(Context::persisting(&ROOT, &next));
                 self.unmet.retain(|pin| !pin.is_met_by(&next));
                 self.trusted = next;
                 self.walked += 1;
-                let more = self.walked < context.rules.limits.root_rotations;
-                if more && self.trusted.version().successor().is_some() {
-                    Ok(Stage::Root(self))
-                } else {
-                    self.end(context)
-                }
+                self.proceed(context)
             }
             // Only "not there" ends the walk; a time-out or a broken server would hide a rotation.
             Answer::Absent => self.end(context),
@@ -158,9 +164,21 @@ impl RootStage {
         }
     }
 
+    fn proceed(mut self: Box<Self>, context: &mut Context) -> Result<Stage, Error> {
+        if self.unmet.is_empty() && self.floor.is_none_or(|floor| self.trusted.version() >= floor) {
+            // TUF 5.3.8: each root is persisted right away.
+            context.effects.extend(self.held.drain(..));
+        }
+        let more = self.walked < context.rules.limits.root_rotations;
+        if more && self.trusted.version().successor().is_some() { Ok(Stage::Root(self)) } else { self.end(context) }
+    }
+
     fn end(self, context: &Context) -> Result<Stage, Error> {
         if !self.unmet.is_empty() {
             return Err(not_pinned("a root on the way meets one pin, and none meets another"));
+        }
+        if let Some(have) = self.floor.filter(|floor| self.trusted.version() < *floor) {
+            return Err(Error::Rollback { role: ROOT, have, got: self.trusted.version() });
         }
         // TUF 5.3.10; intermediate roots may have expired (5.3.6).
         context.check_expiry(&ROOT, &*self.trusted)?;
@@ -170,9 +188,10 @@ impl RootStage {
 
 /// TUF 5.3.11, fast-forward recovery: rotated online keys end the memory of what the former ones signed. Judged
 /// against the last persisted root, never the shipped one, and done before the new root is persisted.
-fn forget_rotated(before: &Root, next: &Root, context: &mut Context) {
+fn forget_rotated(before: &Root, next: &Root) -> Vec<Step> {
     if [RoleKind::Timestamp, RoleKind::Snapshot].into_iter().any(|kind| before.rotates(kind, next)) {
-        context.effects.push_back(Step::Forget(RoleKind::Timestamp.into()));
-        context.effects.push_back(Step::Forget(RoleKind::Snapshot.into()));
+        vec![Step::Forget(RoleKind::Timestamp.into()), Step::Forget(RoleKind::Snapshot.into())]
+    } else {
+        Vec::new()
     }
 }

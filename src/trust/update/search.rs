@@ -2,11 +2,15 @@
 //!
 //! - Pre-order, depth first, in the order of the delegations; a role visited once is not visited again.
 //! - A terminating delegation that covers the path ends the search after its own subtree.
-//! - A role reached from another delegator is verified again, with that delegator's keys.
+//! - A role reached from another delegator is verified again, with that delegator's keys. In one run a role has one
+//!   content: its first verified bytes, so that what they delegate does not depend on the way that led there.
+//! - A signer answers for everything below it. What it delegates to in its turn speaks in its name.
 //! - A role that cannot be fetched or verified on the way is an error: to go on would let whoever withholds it choose
 //!   who answers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
 
 use super::{Answer, Context, Notice, Profile, Stage, Step, recalled, required, targets};
 use crate::trust::envelope::Metadata;
@@ -18,6 +22,8 @@ use crate::trust::snapshot::{FileMeta, Snapshot, Timestamp};
 use crate::trust::targets::{Target, Targets};
 use crate::trust::threshold::{Authority, Verified};
 
+/// Whose word an entry is that no signer gave.
+const TARGETS: &str = "targets";
 /// Roles that hold entries of the targets keys, not of a signer.
 const OF_TARGETS: [&str; 2] = ["tags", "revoked"];
 
@@ -77,6 +83,8 @@ impl Trusted {
 #[derive(Debug)]
 pub(super) struct SearchStage {
     trusted: Trusted,
+    /// The one content of every delegated role that was verified in this run.
+    contents: BTreeMap<RoleName, Bytes>,
     search: Option<Search>,
 }
 
@@ -108,7 +116,7 @@ impl SearchStage {
     ) -> Result<Stage, Error> {
         let (delegated, found) = (BTreeMap::new(), BTreeMap::new());
         let trusted = Trusted { root, timestamp, snapshot, targets, delegated, found, notices: Vec::new() };
-        let mut stage = Box::new(Self { trusted, search: None });
+        let mut stage = Box::new(Self { trusted, contents: BTreeMap::new(), search: None });
         stage.advance(context)?;
         Ok(Stage::Search(stage))
     }
@@ -136,8 +144,7 @@ impl SearchStage {
             };
             match (verified, &mut self.search) {
                 (Some(verified), _) => {
-                    let delegator = visit.delegator.clone().unwrap_or(RoleName::TARGETS);
-                    self.trusted.delegated.insert((delegator, visit.role.clone()), verified);
+                    self.keep(&visit, verified);
                     self.visit(&visit, context);
                 }
                 (None, Some(search)) => search.waiting = Some((visit, true)),
@@ -159,14 +166,15 @@ impl SearchStage {
         loop {
             let Some(search) = &mut self.search else {
                 let Some(path) = context.wanted.pop_front() else { return Ok(()) };
-                let top = Visit { role: RoleName::TARGETS, delegator: None, signer: "targets".to_owned() };
+                let top = Visit { role: RoleName::TARGETS, delegator: None, signer: TARGETS.to_owned() };
                 self.search = Some(Search { path, stack: vec![top], visited: BTreeSet::new(), waiting: None });
                 continue;
             };
             if search.waiting.is_some() {
                 return Ok(());
             }
-            let full = search.visited.len() >= context.rules.limits.delegated_roles;
+            // The top-level role is visited too, and does not count.
+            let full = search.visited.len() > context.rules.limits.delegated_roles;
             let Some(visit) = search.stack.pop().filter(|_| !full) else {
                 let path = std::mem::take(&mut search.path);
                 self.trusted.found.entry(path).or_insert(None);
@@ -180,15 +188,30 @@ impl SearchStage {
                 None => true,
                 Some(delegator) => self.trusted.delegated.contains_key(&(delegator.clone(), visit.role.clone())),
             };
-            if known {
-                self.visit(&visit, context);
-            } else {
-                self.promise(&visit.role)?;
-                if let Some(search) = &mut self.search {
-                    search.waiting = Some((visit, false));
+            let promise = match known {
+                true => None,
+                false => Some(self.promise(&visit.role)?.clone()),
+            };
+            match (promise, self.contents.get(&visit.role)) {
+                (None, _) => self.visit(&visit, context),
+                (Some(promise), Some(bytes)) => {
+                    let verified = self.verify(&visit, bytes.clone(), &promise, context)?;
+                    self.keep(&visit, verified);
+                    self.visit(&visit, context);
+                }
+                (Some(_), None) => {
+                    if let Some(search) = &mut self.search {
+                        search.waiting = Some((visit, false));
+                    }
                 }
             }
         }
+    }
+
+    fn keep(&mut self, visit: &Visit, verified: Verified<Targets>) {
+        let delegator = visit.delegator.clone().unwrap_or(RoleName::TARGETS);
+        self.contents.entry(visit.role.clone()).or_insert_with(|| verified.bytes().clone());
+        self.trusted.delegated.insert((delegator, visit.role.clone()), verified);
     }
 
     /// Looks into a role that is at hand.
@@ -226,7 +249,10 @@ impl SearchStage {
                 search.stack.clear();
             }
             let own = delegations.bins().is_some() || OF_TARGETS.contains(&candidate.role.as_str());
-            let signer = if own { visit.signer.clone() } else { candidate.role.as_str().to_owned() };
+            let signer = match visit.signer.as_str() {
+                TARGETS if !own => candidate.role.as_str().to_owned(),
+                inherited => inherited.to_owned(),
+            };
             children.push_front(Visit { role: candidate.role, delegator: Some(visit.role.clone()), signer });
             if candidate.terminating {
                 break;
@@ -243,13 +269,13 @@ impl SearchStage {
     fn verify(
         &self,
         visit: &Visit,
-        bytes: bytes::Bytes,
+        bytes: Bytes,
         promise: &FileMeta,
         context: &Context,
     ) -> Result<Verified<Targets>, Error> {
         let delegating = match &visit.delegator {
             None | Some(RoleName::Top(_)) => &self.trusted.targets,
-            // The delegator itself may have been reached in more than one way; any verified copy has the same bytes.
+            // The delegator itself may have been reached in more than one way; it has one content.
             Some(delegator) => self
                 .trusted
                 .delegated

@@ -2,6 +2,7 @@
 
 use super::targets::TargetsStage;
 use super::{Answer, Context, Profile, Request, Stage, Step, recalled, required};
+use crate::trust::envelope::Metadata;
 use crate::trust::error::Error;
 use crate::trust::role::{RoleKind, RoleName};
 use crate::trust::root::Root;
@@ -65,17 +66,22 @@ impl SnapshotStage {
 }
 
 /// TUF 5.5.5: no listed targets file may vanish or go down; also where hashes are given, also where the floor expired.
-fn check_rollback(floor: &Snapshot, offered: &Snapshot) -> Result<(), Error> {
+/// Nor may the snapshot itself, where the timestamp that promised the floor is no longer remembered.
+fn check_rollback(floor: &Verified<Snapshot>, offered: &Verified<Snapshot>) -> Result<(), Error> {
+    if offered.version() < floor.version() {
+        return Err(Error::Rollback { role: SNAPSHOT, have: floor.version(), got: offered.version() });
+    }
     for (file, before) in floor.files() {
+        let now = offered.file(file);
+        if now.is_some_and(|now| now.version >= before.version) {
+            continue;
+        }
         let name = file.strip_suffix(".json").unwrap_or(file);
         let role = name.parse::<RoleKind>().map_or_else(|()| RoleName::Delegated(name.to_owned()), RoleName::Top);
-        match offered.role(&role) {
-            None => return Err(Error::Contradiction { role, reason: "the snapshot no longer lists it".to_owned() }),
-            Some(now) if now.version < before.version => {
-                return Err(Error::Rollback { role, have: before.version, got: now.version });
-            }
-            Some(_) => {}
-        }
+        return Err(match now {
+            Some(now) => Error::Rollback { role, have: before.version, got: now.version },
+            None => Error::Contradiction { role, reason: "the snapshot no longer lists it".to_owned() },
+        });
     }
     Ok(())
 }
