@@ -4,9 +4,10 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::image::Image;
 use crate::machine::Machine;
 use crate::process::run;
-use crate::scene::Scene;
+use crate::scene::{REPOSITORY, Scene};
 
 #[test]
 fn every_role_s_key_is_replaced_while_readers_go_on() {
@@ -29,7 +30,9 @@ fn every_role_s_key_is_replaced_while_readers_go_on() {
 fn a_machine_without_the_keys_cannot_sign() {
     let scene = Scene::signed();
     let reader = scene.reader();
-    reader.run(["sign", &scene.tag("1.0")]).code(30);
+    Image::with_text("not signed yet").push(&scene.registry, REPOSITORY, "2.0");
+    reader.run(["sign", &scene.tag("2.0")]).code(30);
+    reader.run(["verify", &scene.tag("2.0")]).code(11);
 }
 
 #[test]

@@ -31,7 +31,8 @@ fn the_trust_data_lies_in_the_image_s_own_repository() {
     let tags = scene.registry.tags(REPOSITORY);
     assert!(tags.iter().any(|tag| tag == "trust.tuf"), "{tags:?}");
     let head = tag_digest(&scene.registry, REPOSITORY, "trust.tuf").expect("there is a head");
-    let manifest = scene.registry.request("GET", &format!("/v2/{REPOSITORY}/manifests/{head}"), &[], b"");
+    let accept = [("Accept", "application/vnd.oci.image.manifest.v1+json")];
+    let manifest = scene.registry.request("GET", &format!("/v2/{REPOSITORY}/manifests/{head}"), &accept, b"");
     let manifest: Value = serde_json::from_slice(&manifest.body).expect("a manifest is JSON");
     assert_eq!(manifest["artifactType"], "application/vnd.boltseal.tuf.head.v1+json");
 }
