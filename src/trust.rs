@@ -18,6 +18,7 @@ pub mod plan;
 pub mod policy;
 pub mod role;
 pub mod root;
+pub mod signer;
 #[cfg(test)]
 mod simulator;
 pub mod snapshot;

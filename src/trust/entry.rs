@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::error::Error;
 use super::role::RoleName;
+use super::signer::Signer;
 use super::targets::Target;
 use super::time;
 use crate::image::{Digest, ImageName, Tag};
@@ -155,12 +156,34 @@ pub enum Change {
     },
     /// Nothing is signed any more.
     RemoveAll,
+    /// Somebody else may sign some tags from now on; or, under a name that is known, with other keys or tags.
+    SetSigner(Signer),
+    /// A signer's word counts no more.
+    RemoveSigner {
+        /// The signer.
+        signer: String,
+    },
+    /// No delegated role may answer for a path, whatever it says.
+    Block {
+        /// The target path.
+        path: String,
+    },
+    /// Delegated roles may answer for a path again.
+    Unblock {
+        /// The target path.
+        path: String,
+    },
 }
 
 impl Change {
     /// Whether it only takes away. Concurrently, a remove beats an add.
     pub fn removes(&self) -> bool {
-        !matches!(self, Self::SetTag { .. })
+        !matches!(self, Self::SetTag { .. } | Self::SetSigner(_) | Self::Unblock { .. })
+    }
+
+    /// Whether it is about who may sign, and so belongs to the targets role itself.
+    pub fn is_about_signers(&self) -> bool {
+        matches!(self, Self::SetSigner(_) | Self::RemoveSigner { .. } | Self::Block { .. } | Self::Unblock { .. })
     }
 }
 
@@ -192,6 +215,9 @@ impl<'a> Entries<'a> {
             Change::RemoveAll => {
                 self.map.clear();
                 Ok(())
+            }
+            Change::SetSigner(_) | Change::RemoveSigner { .. } | Change::Block { .. } | Change::Unblock { .. } => {
+                Err(Error::BadEdit("a change of signers is no change of entries".to_owned()))
             }
         }
     }
