@@ -10,5 +10,6 @@ pub mod ring;
 pub mod sign;
 pub mod transfer;
 pub mod trust;
+pub mod tuf_client;
 pub mod verify;
 pub mod world;

@@ -138,6 +138,10 @@ impl SearchStage {
         Ok(Stage::Search(self))
     }
 
+    pub(super) fn trusted(&self) -> &Trusted {
+        &self.trusted
+    }
+
     pub(super) fn finish(self: Box<Self>, notices: Vec<Notice>) -> Option<Trusted> {
         let mut trusted = self.trusted;
         trusted.notices = notices;
@@ -145,7 +149,7 @@ impl SearchStage {
     }
 
     /// Goes on until a file is needed or nothing is left to look for.
-    fn advance(&mut self, context: &mut Context) -> Result<(), Error> {
+    pub(super) fn advance(&mut self, context: &mut Context) -> Result<(), Error> {
         loop {
             let Some(search) = &mut self.search else {
                 let Some(path) = context.wanted.pop_front() else { return Ok(()) };
