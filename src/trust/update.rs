@@ -160,7 +160,7 @@ struct Context {
 
 #[derive(Debug)]
 enum Stage {
-    Pin(PinStage),
+    Pin(Box<PinStage>),
     Root(Box<RootStage>),
     Timestamp(Box<TimestampStage>),
     Snapshot(Box<SnapshotStage>),

@@ -175,10 +175,7 @@ impl SearchStage {
                 None => true,
                 Some(delegator) => self.trusted.delegated.contains_key(&(delegator.clone(), visit.role.clone())),
             };
-            let promise = match known {
-                true => None,
-                false => Some(self.promise(&visit.role)?.clone()),
-            };
+            let promise = if known { None } else { Some(self.promise(&visit.role)?.clone()) };
             match (promise, self.contents.get(&visit.role)) {
                 (None, _) => self.visit(&visit, context),
                 (Some(promise), Some(bytes)) => {
