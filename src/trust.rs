@@ -19,7 +19,7 @@ pub mod policy;
 pub mod role;
 pub mod root;
 #[cfg(test)]
-mod simulator;
+pub(crate) mod simulator;
 pub mod snapshot;
 pub mod targets;
 pub mod threshold;
