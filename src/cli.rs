@@ -32,6 +32,7 @@ pub mod sign;
 pub mod status;
 pub mod talk;
 pub mod trust;
+pub mod tuf_client;
 pub mod verdict;
 pub mod verify;
 
@@ -107,6 +108,9 @@ pub enum Verb {
     Completions(completions::Args),
     /// Print or write manual pages
     Man(man::Args),
+    /// Be a plain TUF client, as the conformance suite drives one
+    #[command(hide = true)]
+    TufClient(tuf_client::Args),
 }
 
 /// Runs the program with the process's arguments and environment.
@@ -137,15 +141,16 @@ fn check_format(cli: Cli) -> Result<Cli, clap::Error> {
 
 impl Verb {
     fn run(self, console: Console, options: Global, environment: Arc<dyn Environment>) -> Result<Outcome, Failure> {
-        // These two work however broken the settings are.
-        match &self {
-            Self::Completions(args) => return Ok(completions::run(args, &console)),
-            Self::Man(args) => return man::run(args, &console),
-            _ => {}
-        }
+        // These work however broken the settings are.
+        let verb = match self {
+            Self::Completions(args) => return Ok(completions::run(&args, &console)),
+            Self::Man(args) => return man::run(&args, &console),
+            Self::TufClient(args) => return wait(tuf_client::run(args)),
+            verb => verb,
+        };
         let session = Session::open(console, options, environment)?;
-        match self {
-            Self::Completions(_) | Self::Man(_) => unreachable!("answered above"),
+        match verb {
+            Self::Completions(_) | Self::Man(_) | Self::TufClient(_) => unreachable!("answered above"),
             Self::Key(args) => key::run(args, &session),
             Self::Trust(args) => trust::run(args, &session),
             Self::Quickstart(args) => wait(quickstart::run(args, &session)),

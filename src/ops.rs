@@ -14,5 +14,6 @@ pub mod rotate;
 pub mod sign;
 pub mod transfer;
 pub mod trust;
+pub mod tuf_client;
 pub mod verify;
 pub mod world;

@@ -20,7 +20,7 @@ pub mod role;
 pub mod root;
 pub mod signer;
 #[cfg(test)]
-mod simulator;
+pub(crate) mod simulator;
 pub mod snapshot;
 pub mod targets;
 pub mod threshold;

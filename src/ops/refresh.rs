@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::error::Error;
 use super::publish::{Publisher, Work};
 use super::ring::Ring;
-use super::world::{World, unlock_collection_keys};
+use super::world::{World, unlock_role_keys};
 use crate::image::{Digest, ImageName};
 use crate::trust::RoleKind;
 use crate::trust::draft::Lifetimes;
@@ -41,7 +41,7 @@ pub async fn refresh(
     accept_expired: Option<Digest>,
 ) -> Result<Refreshed, Error> {
     let ruling = world.rule(name)?;
-    unlock_collection_keys(ring, name)?;
+    unlock_role_keys(world, ring, name, &[RoleKind::Snapshot, RoleKind::Timestamp])?;
     let expiry = if accept_expired.is_some() { Expiry::UnsafeIgnore } else { Expiry::Enforce };
     let client = world.client(name, layout, &ruling, expiry)?;
     let publisher = Publisher { client, ring };

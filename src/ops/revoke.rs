@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use super::error::Error;
 use super::publish::{Publisher, Work};
 use super::ring::Ring;
-use super::world::{World, unlock_collection_keys};
+use super::world::{World, unlock_role_keys};
 use crate::image::{Digest, ImageName, Reference, Tag};
+use crate::trust::RoleKind;
 use crate::trust::entry::{Change, Entry};
 use crate::trust::policy::{Pinned, Ruling};
 use crate::trust::update::{Expiry, Trusted};
@@ -52,7 +53,7 @@ pub async fn revoke(
     all_digests: bool,
 ) -> Result<Revoked, Error> {
     let ruling = world.rule(name)?;
-    unlock_collection_keys(ring, name)?;
+    unlock_role_keys(world, ring, name, &[RoleKind::Targets, RoleKind::Snapshot, RoleKind::Timestamp])?;
     let client = world.client(name, layout.as_deref(), &ruling, Expiry::Enforce)?;
     let wanted = wanted(name, what);
     let before = client.update(&wanted, super::client::Reading::Whole).await?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::Error;
 use super::publish::{Publisher, Work};
 use super::ring::Ring;
-use super::world::{World, unlock_collection_keys};
+use super::world::{World, unlock_role_keys};
 use crate::image::ImageName;
 use crate::keystore::{Algorithm, KeyInfo, Purpose};
 use crate::trust::plan::RoleChange;
@@ -52,7 +52,7 @@ pub async fn rotate(
     new: NewKey,
 ) -> Result<Rotated, Error> {
     let ruling = world.rule(name)?;
-    unlock_collection_keys(ring, name)?;
+    unlock_role_keys(world, ring, name, &RoleKind::ALL)?;
     let client = world.client(name, layout, &ruling, Expiry::Enforce)?;
     let before = client.update(&[], super::client::Reading::Whole).await?;
     let root = &before.trusted.root;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::error::Error;
 use super::publish::{Publisher, Work};
 use super::ring::Ring;
-use super::world::{Subject, World, unlock_collection_keys};
+use super::world::{Subject, World, unlock_role_keys};
 use crate::image::manifest::{Kind, MAX_MANIFEST};
 use crate::image::{Digest, ImageName, Manifest};
 use crate::registry::{Conditional, Point, Repository};
+use crate::trust::RoleKind;
 use crate::trust::entry::{Change, Described, Entry};
 use crate::trust::policy::Ruling;
 use crate::trust::update::{Expiry, Trusted};
@@ -77,7 +78,7 @@ pub async fn sign(
         groups.entry(key).or_default().push(image);
     }
     for (name, _) in groups.keys() {
-        unlock_collection_keys(ring, name)?;
+        unlock_role_keys(world, ring, name, &[RoleKind::Targets, RoleKind::Snapshot, RoleKind::Timestamp])?;
     }
     let mut signed = Vec::new();
     for ((name, layout), members) in groups {

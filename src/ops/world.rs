@@ -10,14 +10,18 @@ use super::client::Client;
 use super::error::Error;
 use super::ring::Ring;
 use crate::image::{ImageName, Reference};
+use crate::keystore::Purpose;
 use crate::registry::layout::LayoutRepository;
 use crate::registry::{self, Repository, http};
 use crate::store::Store;
 use crate::store::checkpoint::Checkpoint;
+use crate::trust::envelope::Envelope;
 use crate::trust::limits::Limits;
 use crate::trust::pin::Pin;
 use crate::trust::policy::{DEFAULT_MAX_TIMESTAMP_LIFE, Location, Overrides, Policy, Ruling};
+use crate::trust::root::Root;
 use crate::trust::update::{Expiry, Profile, Rules};
+use crate::trust::{Key, RoleKind};
 
 /// Opens repositories at locations.
 pub trait Registries: Send + Sync {
@@ -158,15 +162,34 @@ impl World<'_> {
     }
 }
 
-/// Unlocks the keys that were made for a collection's own roles, before the first request.
+/// Unlocks the keys of some roles of a collection, so that nobody is asked for a passphrase once requests have begun:
+/// those that the remembered root lists, or, on a machine that remembers none, those that were made for the collection.
 ///
 /// # Errors
-/// Those of unlocking a key.
-pub fn unlock_collection_keys(ring: &Ring<'_>, name: &ImageName) -> Result<(), Error> {
-    use crate::keystore::Purpose;
+/// Those of memory, and of unlocking a key.
+pub fn unlock_role_keys(world: &World<'_>, ring: &Ring<'_>, name: &ImageName, kinds: &[RoleKind]) -> Result<(), Error> {
+    if let Some(root) = remembered_root(world, name)? {
+        let listed: Vec<&Key> = kinds.iter().flat_map(|kind| root.keys_of(*kind)).map(|(_, key)| key).collect();
+        return ring.unlock(|info| listed.iter().any(|key| key.material() == info.public.material()));
+    }
     let name = name.to_string();
     ring.unlock(|info| {
-        let own = info.collection.as_deref() == Some(name.as_str());
-        own && matches!(info.purpose, Some(Purpose::Targets | Purpose::Online | Purpose::Snapshot | Purpose::Timestamp))
+        let online = kinds.contains(&RoleKind::Snapshot) || kinds.contains(&RoleKind::Timestamp);
+        let wanted = match &info.purpose {
+            Some(Purpose::Targets) => kinds.contains(&RoleKind::Targets),
+            Some(Purpose::Online | Purpose::Snapshot | Purpose::Timestamp) => online,
+            _ => false,
+        };
+        wanted && info.collection.as_deref() == Some(name.as_str())
     })
+}
+
+/// The newest root in memory, as a hint which keys will be needed; it is verified before anything is signed.
+fn remembered_root(world: &World<'_>, name: &ImageName) -> Result<Option<Root>, Error> {
+    let memory = world.store.open(name)?;
+    let version = |file: &String| file.strip_suffix(".root.json").and_then(|number| number.parse::<u64>().ok());
+    let newest = memory.files()?.into_iter().filter(|file| version(file).is_some()).max_by_key(version);
+    let Some(bytes) = newest.map(|file| memory.read(&file)).transpose()?.flatten() else { return Ok(None) };
+    let envelope = Envelope::<Root>::parse_untrusted(&RoleKind::Root.into(), bytes);
+    Ok(envelope.ok().map(|envelope| envelope.unverified().clone()))
 }

@@ -132,8 +132,8 @@ impl<T: Metadata> Envelope<T> {
         let mut ids: Vec<_> = signatures.iter().map(|signature| &signature.key_id).collect();
         ids.sort_unstable();
         // TUF 4.2.1: key ids are unique within `signatures`; a repeated one makes the file invalid.
-        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("it has two signatures of key {}", pair[0]));
+        if let Some((id, _)) = ids.iter().zip(ids.iter().skip(1)).find(|(one, next)| one == next) {
+            return Err(format!("it has two signatures of key {id}"));
         }
         Ok(Self { signed, message, signatures, bytes })
     }
@@ -202,8 +202,8 @@ impl<'a> Members<'a> {
     }
 
     fn check_unsigned(&self) -> Result<(), String> {
-        let others = self.0.iter().filter(|(name, _)| name != "signed");
-        others.map(|(_, value)| json::check(value.get()).map(drop)).collect()
+        let mut others = self.0.iter().filter(|(name, _)| name != "signed");
+        others.try_for_each(|(_, value)| json::check(value.get()).map(drop))
     }
 }
 

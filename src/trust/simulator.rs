@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 
-pub(in crate::trust) use self::client::{Client, NOW, pin};
+pub(crate) use self::client::{Client, NOW, pin};
 use super::canonical;
 use super::envelope::{BINDING, SPEC_VERSION};
 use super::key::Key;
@@ -21,49 +21,49 @@ use super::update::Answer;
 use crate::image::Digest;
 
 /// The expiry of everything unless a test says otherwise: 20 days from [`NOW`].
-pub(in crate::trust) const LATER: &str = "2027-01-21T00:00:00Z";
+pub(crate) const LATER: &str = "2027-01-21T00:00:00Z";
 /// An instant before [`NOW`].
-pub(in crate::trust) const PAST: &str = "2026-12-31T00:00:00Z";
+pub(crate) const PAST: &str = "2026-12-31T00:00:00Z";
 /// The collection of repositories for the image client.
-pub(in crate::trust) const COLLECTION: &str = "registry.example.com/acme/app";
+pub(crate) const COLLECTION: &str = "registry.example.com/acme/app";
 const TOP: [&str; 4] = ["root", "timestamp", "snapshot", "targets"];
 
 /// The repository.
 #[derive(Debug, Clone)]
-pub(in crate::trust) struct Simulator {
+pub(crate) struct Simulator {
     /// The `signed` part of every role, as it is published next.
-    pub(in crate::trust) signed: BTreeMap<String, Value>,
+    pub(crate) signed: BTreeMap<String, Value>,
     /// The seeds of the keys that sign each role.
-    pub(in crate::trust) signers: BTreeMap<String, Vec<u8>>,
+    pub(crate) signers: BTreeMap<String, Vec<u8>>,
     /// What is served, by file name.
-    pub(in crate::trust) files: BTreeMap<String, Bytes>,
+    pub(crate) files: BTreeMap<String, Bytes>,
     /// File names for which the answer is a failure.
-    pub(in crate::trust) failing: BTreeSet<String>,
+    pub(crate) failing: BTreeSet<String>,
     /// Whether snapshot and timestamp list length and hashes.
-    pub(in crate::trust) hashes: bool,
+    pub(crate) hashes: bool,
     /// The file names asked for.
-    pub(in crate::trust) requests: Vec<String>,
+    pub(crate) requests: Vec<String>,
     published: BTreeSet<String>,
 }
 
 /// The public key of a seed, as metadata holds it.
-pub(in crate::trust) fn key(seed: u8) -> Key {
+pub(crate) fn key(seed: u8) -> Key {
     Key::ed25519(SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes()).unwrap()
 }
 
 /// The id of a seed's key.
-pub(in crate::trust) fn id(seed: u8) -> String {
+pub(crate) fn id(seed: u8) -> String {
     key(seed).id().to_string()
 }
 
 /// A signature entry of a seed over a `signed` part.
-pub(in crate::trust) fn signature(seed: u8, signed: &Value) -> Value {
+pub(crate) fn signature(seed: u8, signed: &Value) -> Value {
     let signature = SigningKey::from_bytes(&[seed; 32]).sign(&canonical::encode(signed));
     json!({"keyid": id(seed), "sig": hex::encode(signature.to_bytes())})
 }
 
 /// A metadata file: `signed` with a signature of each seed.
-pub(in crate::trust) fn file(signed: &Value, seeds: &[u8]) -> Bytes {
+pub(crate) fn file(signed: &Value, seeds: &[u8]) -> Bytes {
     let signatures: Vec<_> = seeds.iter().map(|seed| signature(*seed, signed)).collect();
     json!({"signed": signed, "signatures": signatures}).to_string().into()
 }
@@ -71,12 +71,12 @@ pub(in crate::trust) fn file(signed: &Value, seeds: &[u8]) -> Bytes {
 impl Simulator {
     /// A repository of a plain TUF client, everything at version 1: root, timestamp, snapshot and targets are signed
     /// by the keys 1 to 4.
-    pub(in crate::trust) fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         Self::new(|_| ())
     }
 
     /// The same for the image client, every role bound to [`COLLECTION`].
-    pub(in crate::trust) fn image() -> Self {
+    pub(crate) fn image() -> Self {
         Self::new(|signed| signed[BINDING] = json!({"collection": COLLECTION}))
     }
 
@@ -117,12 +117,12 @@ impl Simulator {
     }
 
     /// The `signed` part of a role, to be edited.
-    pub(in crate::trust) fn edit(&mut self, role: &str) -> &mut Value {
+    pub(crate) fn edit(&mut self, role: &str) -> &mut Value {
         self.signed.get_mut(role).unwrap()
     }
 
     /// Gives a top-level role these keys and this threshold in the root to be published next.
-    pub(in crate::trust) fn set_keys(&mut self, role: &str, seeds: &[u8], threshold: u32) {
+    pub(crate) fn set_keys(&mut self, role: &str, seeds: &[u8], threshold: u32) {
         let root = self.edit("root");
         for seed in seeds {
             root["keys"][id(*seed)] = serde_json::to_value(key(*seed)).unwrap();
@@ -133,7 +133,7 @@ impl Simulator {
     }
 
     /// Adds a delegation, last in priority, and an empty role where there is none yet.
-    pub(in crate::trust) fn delegate(&mut self, from: &str, to: &str, seed: u8, paths: &[&str], terminating: bool) {
+    pub(crate) fn delegate(&mut self, from: &str, to: &str, seed: u8, paths: &[&str], terminating: bool) {
         let binding = self.signed["targets"].get(BINDING).cloned();
         self.signers.entry(to.to_owned()).or_default().push(seed);
         self.signed.entry(to.to_owned()).or_insert_with(|| {
@@ -155,7 +155,7 @@ impl Simulator {
     }
 
     /// Spreads a role over TAP 15 bins, all signed by one key, all empty.
-    pub(in crate::trust) fn add_bins(&mut self, from: &str, prefix: &str, bit_length: u32, seed: u8) -> Vec<String> {
+    pub(crate) fn add_bins(&mut self, from: &str, prefix: &str, bit_length: u32, seed: u8) -> Vec<String> {
         let last = (1_u32 << bit_length) - 1;
         let width = format!("{last:x}").len();
         let names: Vec<_> = (0..=last).map(|number| format!("{prefix}-{number:0width$x}")).collect();
@@ -172,13 +172,13 @@ impl Simulator {
     }
 
     /// Adds a target of these bytes to a role.
-    pub(in crate::trust) fn add_target(&mut self, role: &str, path: &str, content: &[u8]) {
+    pub(crate) fn add_target(&mut self, role: &str, path: &str, content: &[u8]) {
         self.edit(role)["targets"][path] =
             json!({"length": content.len(), "hashes": {"sha256": Digest::of(content).hex()}});
     }
 
     /// Publishes roles in this order, each one version up, and tells the role above of it without publishing that.
-    pub(in crate::trust) fn publish(&mut self, roles: &[&str]) {
+    pub(crate) fn publish(&mut self, roles: &[&str]) {
         for role in roles {
             if !self.published.insert((*role).to_owned()) {
                 let version = self.version(role);
@@ -189,13 +189,13 @@ impl Simulator {
     }
 
     /// Publishes a role under the version that its `signed` part says.
-    pub(in crate::trust) fn put(&mut self, role: &str) {
+    pub(crate) fn put(&mut self, role: &str) {
         let bytes = file(&self.signed[role], &self.signers[role]);
         self.serve(role, self.version(role), bytes);
     }
 
     /// Serves bytes as a role's file and makes the role above promise them.
-    pub(in crate::trust) fn serve(&mut self, role: &str, version: u64, bytes: Bytes) {
+    pub(crate) fn serve(&mut self, role: &str, version: u64, bytes: Bytes) {
         let mut promise = json!({"version": version});
         if self.hashes {
             promise["length"] = bytes.len().into();
@@ -211,17 +211,17 @@ impl Simulator {
     }
 
     /// The version of a role as last published or to be published next.
-    pub(in crate::trust) fn version(&self, role: &str) -> u64 {
+    pub(crate) fn version(&self, role: &str) -> u64 {
         self.signed[role]["version"].as_u64().unwrap()
     }
 
     /// A served file.
-    pub(in crate::trust) fn file(&self, name: &str) -> Bytes {
+    pub(crate) fn file(&self, name: &str) -> Bytes {
         self.files[name].clone()
     }
 
     /// Answers a request and logs it.
-    pub(in crate::trust) fn fetch(&mut self, name: &str) -> Answer {
+    pub(crate) fn fetch(&mut self, name: &str) -> Answer {
         self.requests.push(name.to_owned());
         if self.failing.contains(name) {
             return Answer::Failed("500".to_owned());
@@ -232,7 +232,7 @@ impl Simulator {
     }
 
     /// The requests since the last call.
-    pub(in crate::trust) fn take_requests(&mut self) -> Vec<String> {
+    pub(crate) fn take_requests(&mut self) -> Vec<String> {
         std::mem::take(&mut self.requests)
     }
 }

@@ -19,7 +19,8 @@ pub struct Targets {
     version: Version,
     #[serde(deserialize_with = "time::deserialize")]
     expires: Timestamp,
-    targets: BTreeMap<String, Target>,
+    #[serde(rename = "targets")]
+    entries: BTreeMap<String, Target>,
     #[serde(default, deserialize_with = "json::present")]
     delegations: Option<Delegations>,
     #[serde(rename = "x-boltseal", default)]
@@ -41,22 +42,22 @@ pub struct Target {
 impl Targets {
     /// The entry of a target path.
     pub fn target(&self, path: &str) -> Option<&Target> {
-        self.targets.get(path)
+        self.entries.get(path)
     }
 
     /// All entries in the order of their paths.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Target)> {
-        self.targets.iter().map(|(path, target)| (path.as_str(), target))
+        self.entries.iter().map(|(path, target)| (path.as_str(), target))
     }
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.targets.len()
+        self.entries.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+        self.entries.is_empty()
     }
 
     /// To whom it delegates.

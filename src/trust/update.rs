@@ -160,7 +160,7 @@ struct Context {
 
 #[derive(Debug)]
 enum Stage {
-    Pin(PinStage),
+    Pin(Box<PinStage>),
     Root(Box<RootStage>),
     Timestamp(Box<TimestampStage>),
     Snapshot(Box<SnapshotStage>),
@@ -219,6 +219,31 @@ impl Update {
             Stage::Spent => Stage::Spent,
         };
         Ok(())
+    }
+
+    /// Looks up one more target path, with everything that the run trusts already. For callers who act on one answer
+    /// before they ask for the next; to be driven to [`Step::Done`] again.
+    ///
+    /// # Errors
+    /// As [`Update::answer`].
+    pub fn look_up(&mut self, path: impl Into<String>) -> Result<(), Error> {
+        self.context.wanted.push_back(path.into());
+        match std::mem::replace(&mut self.stage, Stage::Spent) {
+            Stage::Search(mut stage) => {
+                stage.advance(&mut self.context)?;
+                self.stage = Stage::Search(stage);
+            }
+            earlier => self.stage = earlier,
+        }
+        Ok(())
+    }
+
+    /// What is trusted so far; none before the targets role is known, and none after an error.
+    pub fn trusted(&self) -> Option<&Trusted> {
+        match &self.stage {
+            Stage::Search(stage) => Some(stage.trusted()),
+            _ => None,
+        }
     }
 
     /// What is trusted, once [`Step::Done`] was said; none before or after an error.

@@ -126,6 +126,9 @@ fn signers_side_by_side_lose_nothing() {
     for (tag, _) in tags.iter().zip(signed).filter(|(_, signed)| *signed) {
         reader.run(["verify", &scene.tag(tag)]).ok();
     }
+    // Whatever the race left behind, the next publisher goes on from there.
+    scene.publish("after", "after the race");
+    reader.run(["verify", &scene.tag("after")]).ok();
 }
 
 #[test]

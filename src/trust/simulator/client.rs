@@ -13,23 +13,23 @@ use crate::trust::role::{RoleKind, RoleName, Version};
 use crate::trust::update::{Answer, Expiry, Profile, Rules, Step, Trusted, Update};
 
 /// The instant of every run unless a test says otherwise.
-pub(in crate::trust) const NOW: &str = "2027-01-01T00:00:00Z";
+pub(crate) const NOW: &str = "2027-01-01T00:00:00Z";
 
 /// The client.
 #[derive(Debug, Clone)]
-pub(in crate::trust) struct Client {
+pub(crate) struct Client {
     /// What the machine works by.
-    pub(in crate::trust) rules: Rules,
+    pub(crate) rules: Rules,
     /// The roots remembered.
-    pub(in crate::trust) roots: BTreeMap<u64, Bytes>,
+    pub(crate) roots: BTreeMap<u64, Bytes>,
     /// The other files remembered.
-    pub(in crate::trust) files: BTreeMap<String, Bytes>,
+    pub(crate) files: BTreeMap<String, Bytes>,
     /// What was persisted and forgotten, in order: `root 2`, `-timestamp`.
-    pub(in crate::trust) log: Vec<String>,
+    pub(crate) log: Vec<String>,
 }
 
 /// A pin of these seeds' keys.
-pub(in crate::trust) fn pin(seeds: &[u8], threshold: u32, min_version: u64) -> Pin {
+pub(crate) fn pin(seeds: &[u8], threshold: u32, min_version: u64) -> Pin {
     Pin {
         keys: seeds.iter().map(|seed| key(*seed).id()).collect(),
         threshold: threshold.try_into().unwrap(),
@@ -44,19 +44,19 @@ impl Client {
     }
 
     /// A plain TUF client that was given the repository's first root.
-    pub(in crate::trust) fn plain(simulator: &Simulator) -> Self {
+    pub(crate) fn plain(simulator: &Simulator) -> Self {
         let mut client = Self::new(Profile::Plain);
         client.roots.insert(1, simulator.file("1.root.json"));
         client
     }
 
     /// The image client with an empty memory and key 1 pinned.
-    pub(in crate::trust) fn image() -> Self {
+    pub(crate) fn image() -> Self {
         Self::pinned(vec![pin(&[1], 1, 1)])
     }
 
     /// The image client with an empty memory and these pins.
-    pub(in crate::trust) fn pinned(pins: Vec<Pin>) -> Self {
+    pub(crate) fn pinned(pins: Vec<Pin>) -> Self {
         Self::new(Profile::Image {
             name: COLLECTION.parse().unwrap(),
             pins,
@@ -66,7 +66,7 @@ impl Client {
     }
 
     /// Lets only these signers' words count.
-    pub(in crate::trust) fn only(mut self, names: &[&str]) -> Self {
+    pub(crate) fn only(mut self, names: &[&str]) -> Self {
         if let Profile::Image { signers, .. } = &mut self.rules.profile {
             *signers = Some(names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
         }
@@ -74,19 +74,19 @@ impl Client {
     }
 
     /// Replaces the pins, as a person would.
-    pub(in crate::trust) fn pin(&mut self, new: Vec<Pin>) {
+    pub(crate) fn pin(&mut self, new: Vec<Pin>) {
         if let Profile::Image { pins, .. } = &mut self.rules.profile {
             *pins = new;
         }
     }
 
     /// Moves the clock.
-    pub(in crate::trust) fn at(&mut self, now: &str) {
+    pub(crate) fn at(&mut self, now: &str) {
         self.rules.now = now.parse::<Timestamp>().unwrap();
     }
 
     /// Brings everything up to date and looks the paths up. Memory is kept as the machine says, also after an error.
-    pub(in crate::trust) fn run(&mut self, simulator: &mut Simulator, wanted: &[&str]) -> Result<Trusted, Error> {
+    pub(crate) fn run(&mut self, simulator: &mut Simulator, wanted: &[&str]) -> Result<Trusted, Error> {
         let roots: Vec<_> = match self.rules.profile {
             Profile::Plain => self.roots.values().last().cloned().into_iter().collect(),
             Profile::Image { .. } => self.roots.values().cloned().collect(),
@@ -132,12 +132,12 @@ impl Client {
     }
 
     /// Refreshes without looking anything up.
-    pub(in crate::trust) fn refresh(&mut self, simulator: &mut Simulator) -> Result<Trusted, Error> {
+    pub(crate) fn refresh(&mut self, simulator: &mut Simulator) -> Result<Trusted, Error> {
         self.run(simulator, &[])
     }
 
     /// The remembered version of each role, `root 1` first, the others by name.
-    pub(in crate::trust) fn remembered(&self) -> Vec<String> {
+    pub(crate) fn remembered(&self) -> Vec<String> {
         let root = self.roots.keys().last().map(|version| format!("root {version}"));
         let others = self.files.iter().map(|(name, bytes)| {
             let file: serde_json::Value = serde_json::from_slice(bytes).unwrap();
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// What was persisted and forgotten since the last call.
-    pub(in crate::trust) fn take_log(&mut self) -> Vec<String> {
+    pub(crate) fn take_log(&mut self) -> Vec<String> {
         std::mem::take(&mut self.log)
     }
 }

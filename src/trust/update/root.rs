@@ -65,7 +65,7 @@ pub(super) fn begin(roots: &[Bytes], context: &mut Context) -> Result<Stage, Err
             let next = pins.iter().map(|pin| pin.min_version).min().unwrap_or(Version::ONE);
             let vouched = unmet.len() < pins.len();
             let floor = former.as_ref().filter(|_| vouched).map(|root| root.version());
-            Ok(Stage::Pin(PinStage { next, tried: 0, former, floor }))
+            Ok(Stage::Pin(Box::new(PinStage { next, tried: 0, former, floor })))
         }
         (_, Profile::Plain) => Err(not_pinned("no trusted root was given")),
     }
@@ -108,7 +108,7 @@ impl PinStage {
         Step::Fetch(Request { role: ROOT, version: Some(self.next), max: context.rules.limits.root })
     }
 
-    pub(super) fn answer(mut self, answer: Answer, context: &mut Context) -> Result<Stage, Error> {
+    pub(super) fn answer(mut self: Box<Self>, answer: Answer, context: &mut Context) -> Result<Stage, Error> {
         let bytes = match answer {
             Answer::Found(bytes) => bytes,
             Answer::Absent => return Err(not_pinned(format!("no root up to version {} meets the pin", self.next))),

@@ -155,6 +155,10 @@ impl SearchStage {
         Ok(Stage::Search(self))
     }
 
+    pub(super) fn trusted(&self) -> &Trusted {
+        &self.trusted
+    }
+
     pub(super) fn finish(self: Box<Self>, notices: Vec<Notice>) -> Option<Trusted> {
         let mut trusted = self.trusted;
         trusted.notices = notices;
@@ -162,7 +166,7 @@ impl SearchStage {
     }
 
     /// Goes on until a file is needed or nothing is left to look for.
-    fn advance(&mut self, context: &mut Context) -> Result<(), Error> {
+    pub(super) fn advance(&mut self, context: &mut Context) -> Result<(), Error> {
         loop {
             let Some(search) = &mut self.search else {
                 let Some(path) = context.wanted.pop_front() else { return Ok(()) };
@@ -188,10 +192,7 @@ impl SearchStage {
                 None => true,
                 Some(delegator) => self.trusted.delegated.contains_key(&(delegator.clone(), visit.role.clone())),
             };
-            let promise = match known {
-                true => None,
-                false => Some(self.promise(&visit.role)?.clone()),
-            };
+            let promise = if known { None } else { Some(self.promise(&visit.role)?.clone()) };
             match (promise, self.contents.get(&visit.role)) {
                 (None, _) => self.visit(&visit, context),
                 (Some(promise), Some(bytes)) => {
