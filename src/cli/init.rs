@@ -54,7 +54,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let ports = Ports::new(session);
     let policy_file = session.pin_file(args.system)?;
     let world = ports.world()?;
-    let (name, layout) = collection(&args.target, args.name.as_ref(), &world.policy)?;
+    let (name, layout) = collection(&args.target, args.name.as_ref(), &world.policy).await?;
     let mut lifetimes = Lifetimes::default();
     args.expiry.iter().for_each(|expiry| lifetimes.set(expiry.role, expiry.life));
     let keys = session.signing_keys()?;

@@ -36,7 +36,7 @@ pub struct Args {
 pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let ports = Ports::new(session);
     let world = ports.world()?;
-    let (name, layout) = collection(&args.target, args.name.as_ref(), &world.policy)?;
+    let (name, layout) = collection(&args.target, args.name.as_ref(), &world.policy).await?;
     let keys = session.key_store();
     let found = ops::inspect(&world, &keys, &name, layout.as_deref(), Stale::Refuse).await?;
     let console = &session.console;

@@ -100,14 +100,14 @@ impl Registries for Ports<'_> {
 ///
 /// # Errors
 /// Exit 2 where a layout's name is not given.
-pub fn subject(image: &ImageArg, name: Option<&ImageName>, policy: &Policy) -> Result<Subject, Failure> {
+pub async fn subject(image: &ImageArg, name: Option<&ImageName>, policy: &Policy) -> Result<Subject, Failure> {
     match image {
         ImageArg::Registry(reference) => {
             no_name_beside(name)?;
             Ok(Subject { reference: reference.clone().or_latest(), layout: None })
         }
         ImageArg::Layout { folder, tag } => {
-            let name = layout_name(folder, name, policy)?;
+            let name = layout_name(folder, name, policy).await?;
             let reference = Reference { name, tag: Some(tag.clone()), digest: None };
             Ok(Subject { reference, layout: Some(folder.clone()) })
         }
@@ -118,7 +118,7 @@ pub fn subject(image: &ImageArg, name: Option<&ImageName>, policy: &Policy) -> R
 ///
 /// # Errors
 /// Exit 2 where a layout's name is not given.
-pub fn collection(
+pub async fn collection(
     target: &NameArg,
     name: Option<&ImageName>,
     policy: &Policy,
@@ -128,7 +128,7 @@ pub fn collection(
             no_name_beside(name)?;
             Ok((target.clone(), None))
         }
-        NameArg::Layout { folder } => Ok((layout_name(folder, name, policy)?, Some(folder.clone()))),
+        NameArg::Layout { folder } => Ok((layout_name(folder, name, policy).await?, Some(folder.clone()))),
     }
 }
 
@@ -139,7 +139,11 @@ fn no_name_beside(name: Option<&ImageName>) -> Result<(), Failure> {
     }
 }
 
-fn layout_name(folder: &std::path::Path, given: Option<&ImageName>, policy: &Policy) -> Result<ImageName, Failure> {
+async fn layout_name(
+    folder: &std::path::Path,
+    given: Option<&ImageName>,
+    policy: &Policy,
+) -> Result<ImageName, Failure> {
     if let Some(name) = given {
         return Ok(name.clone());
     }
@@ -148,10 +152,10 @@ fn layout_name(folder: &std::path::Path, given: Option<&ImageName>, policy: &Pol
         return Ok(name);
     }
     let failure = Failure::usage(format!("the image layout `{}` has no name of its own", folder.display()));
-    let recorded = registry::layout::LayoutRepository::new(&absolute)
-        .ok()
-        .and_then(|layout| futures_util::FutureExt::now_or_never(layout.recorded_name()))
-        .and_then(|recorded| recorded.ok().flatten());
+    let recorded = match registry::layout::LayoutRepository::new(&absolute) {
+        Ok(layout) => layout.recorded_name().await.ok().flatten(),
+        Err(_) => None,
+    };
     Err(match recorded {
         Some(name) => failure
             .hint(format!("it records `{name}`; if that is what you expect, say `--name {name}`"))

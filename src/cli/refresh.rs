@@ -52,7 +52,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let ring = Ring::new(&*keys, &session.passphrases);
     let mut results = Vec::new();
     for target in &args.targets {
-        let (name, layout) = collection(target, args.name.as_ref(), &world.policy)?;
+        let (name, layout) = collection(target, args.name.as_ref(), &world.policy).await?;
         let refreshed = ops::refresh(&world, &ring, &name, layout.as_deref(), args.accept_expired).await;
         let result = refreshed.map_err(|error| expired_head(&error, Failure::from(&error)));
         results.push((name, result));

@@ -33,7 +33,7 @@ pub struct Args {
 pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let ports = Ports::new(session);
     let world = ports.world()?;
-    let subject = subject(&args.image, args.name.as_ref(), &world.policy)?;
+    let subject = subject(&args.image, args.name.as_ref(), &world.policy).await?;
     let verdicts = ops::verify(&world, &[subject], Served::Ignore).await;
     ports.save_checkpoint(&verdicts)?;
     let forms: Vec<VerdictForm> = verdicts.iter().map(|verdict| VerdictForm::of(verdict, Asked::Truth)).collect();

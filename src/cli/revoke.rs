@@ -56,7 +56,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
             (reference.name.clone(), None, what)
         }
         layout @ ImageArg::Layout { tag, .. } => {
-            let subject = subject(layout, args.name.as_ref(), &world.policy)?;
+            let subject = subject(layout, args.name.as_ref(), &world.policy).await?;
             (subject.reference.name, subject.layout, What::Tag(tag.clone()))
         }
     };

@@ -178,7 +178,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let ring = Ring::new(&*keys, &session.passphrases);
     let mut images = Vec::new();
     for image in &args.images {
-        let subject = subject(image, args.name.as_ref(), &world.policy)?;
+        let subject = subject(image, args.name.as_ref(), &world.policy).await?;
         images.push(Image { built: args.built.read(&subject.reference)?, subject });
     }
     let annotations = args.annotations.iter().map(|note| (note.key.clone(), note.value.clone())).collect();

@@ -36,7 +36,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let keys = session.key_store();
     let mut results = Vec::new();
     for target in &args.targets {
-        let (name, layout) = collection(target, args.name.as_ref(), &world.policy)?;
+        let (name, layout) = collection(target, args.name.as_ref(), &world.policy).await?;
         let found = ops::inspect(&world, &keys, &name, layout.as_deref(), Stale::Show).await;
         results.push((name, found.map_err(Failure::from)));
     }

@@ -40,11 +40,10 @@ pub struct Args {
 pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let ports = Ports::new(session);
     let world = ports.world()?;
-    let subjects = args
-        .images
-        .iter()
-        .map(|image| subject(image, args.name.as_ref(), &world.policy))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut subjects = Vec::with_capacity(args.images.len());
+    for image in &args.images {
+        subjects.push(subject(image, args.name.as_ref(), &world.policy).await?);
+    }
     let served = if args.registry { Served::Compare } else { Served::Ignore };
     let verdicts = ops::verify(&world, &subjects, served).await;
     ports.save_checkpoint(&verdicts)?;

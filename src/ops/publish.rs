@@ -1,4 +1,4 @@
-//! Publishing without compare-and-swap (DESIGN.md 4).
+//! Publishing without compare-and-swap (docs/format.md).
 //!
 //! 1. A publisher is first a client: it verifies the head with its memory and never builds on what it would refuse.
 //! 2. It lays out its intent, signed, under a tag of its own, before it touches the head.
@@ -120,7 +120,9 @@ impl Publisher<'_> {
                 base.head.digest
             )));
         }
-        if settled(&base.trusted) {
+        // What is as it should be is no success of somebody who could not have made it so (Notary v1 said it was).
+        let able = self.ring.can_sign(&base.trusted.root.authority(RoleKind::Targets))?;
+        if able && settled(&base.trusted) {
             return Ok(Published { updated: base, signed: BTreeSet::new(), ignored: Vec::new() });
         }
         let mut beside = if work.is_upkeep() { self.beside(&base).await? } else { Found::default() };

@@ -20,7 +20,12 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let staged = Staged::write(path, bytes, mode)?;
     staged.sync()?;
     staged.put()?;
-    sync_folder(path.parent().unwrap_or(Path::new(".")))
+    sync_folder(folder_of(path))
+}
+
+/// The folder of a file; a bare name lies in the working folder.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A file written beside the one that it will replace.
@@ -42,7 +47,7 @@ impl Staged {
             let kept = fs::metadata(path).ok().map(|found| found.permissions());
             builder.permissions(kept.unwrap_or_else(|| fs::Permissions::from_mode(mode)));
         }
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         let mut file = builder.tempfile_in(folder).map_err(|error| failed(&error))?;
         file.write_all(bytes).map_err(|error| failed(&error))?;
         Ok(Self { file, path: path.to_owned() })

@@ -1,4 +1,4 @@
-//! The entry model: what is signed of a tag and of a manifest (DESIGN.md 3).
+//! The entry model: what is signed of a tag and of a manifest (docs/format.md).
 //!
 //! - A tag has an entry under `<name>:<tag>`, a manifest one under `<name>@sha256:<hex>`; so have the manifests that a
 //!   signed index lists.

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 /// The version of the specification that we write. Read is everything of the same major version (TUF 4.3).
 pub const SPEC_VERSION: &str = "1.0.34";
-/// The member of `signed` that binds a role to its collection (DESIGN.md 3).
+/// The member of `signed` that binds a role to its collection (docs/format.md).
 pub const BINDING: &str = "x-boltseal";
 
 /// What every role's `signed` part has in common.

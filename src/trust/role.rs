@@ -143,7 +143,7 @@ impl Version {
     }
 
     /// The version of the next publish above all of `seen`: (highest major + 1) * 2^20 + 20 bits of `random`, so
-    /// that two publishers who build on one base do not give one version to two contents (DESIGN.md 3).
+    /// that two publishers who build on one base do not give one version to two contents (docs/format.md).
     ///
     /// None where that would reach 2^53: only rotation of the role's keys, which lets clients start anew, helps then.
     pub fn next_publish(seen: impl IntoIterator<Item = Self>, random: u32) -> Option<Self> {

@@ -78,7 +78,7 @@ impl From<RoleArg> for RoleKind {
 pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let ports = Ports::new(session);
     let world = ports.world()?;
-    let (name, layout) = collection(&args.target, args.name.as_ref(), &world.policy)?;
+    let (name, layout) = collection(&args.target, args.name.as_ref(), &world.policy).await?;
     let keys = session.signing_keys()?;
     let ring = Ring::new(&*keys, &session.passphrases);
     let new = match &args.key {
