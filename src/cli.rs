@@ -29,6 +29,7 @@ pub mod resolve;
 pub mod revoke;
 pub mod session;
 pub mod sign;
+pub mod signer;
 pub mod status;
 pub mod talk;
 pub mod trust;
@@ -100,6 +101,8 @@ pub enum Verb {
     Refresh(refresh::Args),
     /// Show what expires when
     Status(status::Args),
+    /// Manage who else may sign
+    Signer(signer::Args),
     /// Manage keys
     Key(key::Args),
     /// Manage which roots are trusted
@@ -162,6 +165,7 @@ impl Verb {
             Self::Inspect(args) => wait(inspect::run(args, &session)),
             Self::Revoke(args) => wait(revoke::run(args, &session)),
             Self::Refresh(args) => wait(refresh::run(args, &session)),
+            Self::Signer(args) => wait(signer::run(args, &session)),
             Self::Status(args) => wait(status::run(args, &session)),
         }
     }

@@ -12,6 +12,7 @@ pub mod revoke;
 pub mod ring;
 pub mod rotate;
 pub mod sign;
+pub mod signer;
 pub mod transfer;
 pub mod trust;
 pub mod tuf_client;

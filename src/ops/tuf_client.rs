@@ -19,7 +19,7 @@ use crate::trust;
 use crate::trust::limits::Limits;
 use crate::trust::role::RoleKind;
 use crate::trust::targets::Target;
-use crate::trust::update::{Answer, Expiry, Profile, Rules, Step, Update};
+use crate::trust::update::{Answer, Breadth, Expiry, Profile, Rules, Step, Update};
 
 /// Largest artifact, in bytes: it is held in memory until it is verified (endless data).
 const MAX_ARTIFACT: u64 = 256 << 20;
@@ -229,7 +229,7 @@ fn fits(target: &Target, bytes: &Bytes) -> bool {
 }
 
 fn rules(now: Timestamp) -> Rules {
-    Rules { profile: Profile::Plain, limits: Limits::default(), now, expiry: Expiry::Enforce }
+    Rules { profile: Profile::Plain, limits: Limits::default(), now, expiry: Expiry::Enforce, breadth: Breadth::Wanted }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::trust::limits::Limits;
 use crate::trust::pin::Pin;
 use crate::trust::policy::{DEFAULT_MAX_TIMESTAMP_LIFE, Location, Overrides, Policy, Ruling};
 use crate::trust::root::Root;
-use crate::trust::update::{Expiry, Profile, Rules};
+use crate::trust::update::{Breadth, Expiry, Profile, Rules};
 use crate::trust::{Key, RoleKind};
 
 /// Opens repositories at locations.
@@ -156,7 +156,7 @@ impl World<'_> {
             name,
             repository: self.trust_data(name, layout, Some(ruling))?,
             store: self.store,
-            rules: Rules { profile, limits: Limits::default(), now: self.now, expiry },
+            rules: Rules { profile, limits: Limits::default(), now: self.now, expiry, breadth: Breadth::Wanted },
             floors: self.checkpoint.floors(name).cloned().unwrap_or_else(BTreeMap::new),
         })
     }

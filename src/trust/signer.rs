@@ -1,7 +1,7 @@
 //! Signers: delegated targets roles with a person's or pipeline's name, keys, threshold and tag patterns.
 //!
 //! - The order under targets is `revoked`, `tags`, then the signers in the order in which they came; only `revoked`
-//!   terminates (DESIGN.md 3).
+//!   terminates (docs/format.md).
 //! - A signer's paths are its tag patterns and every digest of the collection; a digest's entry counts only through a
 //!   tag that the signer may sign.
 //! - `revoked` holds no entries: a path in it is answered by nobody, in every TUF client.

@@ -66,6 +66,17 @@ pub struct Rules {
     pub now: Instant,
     /// What an expiry that has passed means.
     pub expiry: Expiry,
+    /// What is read of delegated roles.
+    pub breadth: Breadth,
+}
+
+/// What is read of delegated roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breadth {
+    /// Those on the way to wanted paths.
+    Wanted,
+    /// Every signer's, as a publisher and `inspect` need them. Bins are read on the way to wanted paths only.
+    Signers,
 }
 
 /// What an expiry that has passed means.

@@ -10,7 +10,7 @@ use crate::trust::error::Error;
 use crate::trust::limits::Limits;
 use crate::trust::pin::Pin;
 use crate::trust::role::{RoleKind, RoleName, Version};
-use crate::trust::update::{Answer, Expiry, Profile, Rules, Step, Trusted, Update};
+use crate::trust::update::{Answer, Breadth, Expiry, Profile, Rules, Step, Trusted, Update};
 
 /// The instant of every run unless a test says otherwise.
 pub(crate) const NOW: &str = "2027-01-01T00:00:00Z";
@@ -39,7 +39,13 @@ pub(crate) fn pin(seeds: &[u8], threshold: u32, min_version: u64) -> Pin {
 
 impl Client {
     fn new(profile: Profile) -> Self {
-        let rules = Rules { profile, limits: Limits::default(), now: NOW.parse().unwrap(), expiry: Expiry::Enforce };
+        let rules = Rules {
+            profile,
+            limits: Limits::default(),
+            now: NOW.parse().unwrap(),
+            expiry: Expiry::Enforce,
+            breadth: Breadth::Wanted,
+        };
         Self { rules, roots: BTreeMap::new(), files: BTreeMap::new(), log: Vec::new() }
     }
 

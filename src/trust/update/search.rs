@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::{Answer, Context, Notice, Profile, Stage, Step, recalled, required, targets};
+use super::{Answer, Breadth, Context, Notice, Profile, Stage, Step, recalled, required, targets};
+use crate::trust::delegation::Delegations;
 use crate::trust::envelope::Metadata;
 use crate::trust::error::Error;
 use crate::trust::key::KeyId;
@@ -74,6 +75,11 @@ impl Trusted {
         ])
     }
 
+    /// The role of a signer, where it was read and the signer has signed anything.
+    pub fn signer(&self, name: &str) -> Option<&Verified<Targets>> {
+        self.delegated.get(&(RoleName::TARGETS, RoleName::Delegated(name.to_owned())))
+    }
+
     /// When the timestamp was signed, as it says itself.
     pub fn timestamp_time(&self) -> Option<String> {
         self.timestamp.binding().and_then(|binding| binding.time.clone())
@@ -88,10 +94,10 @@ pub(super) struct SearchStage {
     search: Option<Search>,
 }
 
-/// The search for one path.
+/// The search for one path; or, without a path, the reading of every signer's role.
 #[derive(Debug)]
 struct Search {
-    path: String,
+    path: Option<String>,
     stack: Vec<Visit>,
     visited: BTreeSet<RoleName>,
     /// The role whose file is being waited for, and whether memory was asked.
@@ -169,9 +175,17 @@ impl SearchStage {
     pub(super) fn advance(&mut self, context: &mut Context) -> Result<(), Error> {
         loop {
             let Some(search) = &mut self.search else {
-                let Some(path) = context.wanted.pop_front() else { return Ok(()) };
-                let top = Visit { role: RoleName::TARGETS, delegator: None, signer: TARGETS.to_owned() };
-                self.search = Some(Search { path, stack: vec![top], visited: BTreeSet::new(), waiting: None });
+                let (path, stack) = match context.wanted.pop_front() {
+                    Some(path) => {
+                        let top = Visit { role: RoleName::TARGETS, delegator: None, signer: TARGETS.to_owned() };
+                        (Some(path), vec![top])
+                    }
+                    None if std::mem::replace(&mut context.rules.breadth, Breadth::Wanted) == Breadth::Signers => {
+                        (None, self.signers())
+                    }
+                    None => return Ok(()),
+                };
+                self.search = Some(Search { path, stack, visited: BTreeSet::new(), waiting: None });
                 continue;
             };
             if search.waiting.is_some() {
@@ -180,12 +194,19 @@ impl SearchStage {
             // The top-level role is visited too, and does not count.
             let full = search.visited.len() > context.rules.limits.delegated_roles;
             let Some(visit) = search.stack.pop().filter(|_| !full) else {
-                let path = std::mem::take(&mut search.path);
-                self.trusted.found.entry(path).or_insert(None);
+                if let Some(path) = search.path.take() {
+                    self.trusted.found.entry(path).or_insert(None);
+                }
                 self.search = None;
                 continue;
             };
             if search.visited.contains(&visit.role) {
+                continue;
+            }
+            let listed = visit.delegator.is_none() || self.trusted.snapshot.role(&visit.role).is_some();
+            if !listed && matches!(context.rules.profile, Profile::Image { .. }) {
+                // A signer who has signed nothing yet. The snapshot's floor keeps one that has from being hidden from
+                // who saw it (5.5.5); a machine without memory can be shown the others' word alone.
                 continue;
             }
             let known = match &visit.delegator {
@@ -209,6 +230,20 @@ impl SearchStage {
         }
     }
 
+    /// The signers that the snapshot lists, and the other ordinary roles that targets delegates to.
+    fn signers(&self) -> Vec<Visit> {
+        let roles = self.trusted.targets.delegations().map(Delegations::roles).unwrap_or_default();
+        roles
+            .iter()
+            .rev()
+            .map(|delegation| Visit {
+                role: RoleName::Delegated(delegation.name().to_owned()),
+                delegator: Some(RoleName::TARGETS),
+                signer: delegation.name().to_owned(),
+            })
+            .collect()
+    }
+
     fn keep(&mut self, visit: &Visit, verified: Verified<Targets>) {
         let delegator = visit.delegator.clone().unwrap_or(RoleName::TARGETS);
         self.contents.entry(visit.role.clone()).or_insert_with(|| verified.bytes().clone());
@@ -230,7 +265,8 @@ impl SearchStage {
             Profile::Image { signers: Some(signers), .. } => signers.contains(&visit.signer),
             _ => true,
         };
-        if let Some(target) = metadata.target(&search.path).filter(|_| counts) {
+        let Some(path) = &search.path else { return };
+        if let Some(target) = metadata.target(path).filter(|_| counts) {
             let found = Found {
                 target: target.clone(),
                 role: visit.role.clone(),
@@ -239,13 +275,13 @@ impl SearchStage {
                 expires: metadata.expires(),
                 signed_by: metadata.signed_by().to_vec(),
             };
-            self.trusted.found.insert(search.path.clone(), Some(found));
+            self.trusted.found.insert(path.clone(), Some(found));
             search.stack.clear();
             return;
         }
         let Some(delegations) = metadata.delegations() else { return };
         let mut children = VecDeque::new();
-        for candidate in delegations.candidates(&search.path) {
+        for candidate in delegations.candidates(path) {
             if candidate.terminating {
                 search.stack.clear();
             }
