@@ -9,6 +9,7 @@ pub mod intents;
 pub mod key;
 pub mod publish;
 pub mod pull;
+pub mod quickstart;
 pub mod refresh;
 pub mod revoke;
 pub mod ring;
