@@ -55,6 +55,8 @@ pub const IMPORT_PASSPHRASE: &str = "BOLTSEAL_IMPORT_PASSPHRASE";
 pub const DCT_ROOT_PASSPHRASE: &str = "DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE";
 /// Docker Content Trust's passphrase of all other keys; asked last.
 pub const DCT_REPOSITORY_PASSPHRASE: &str = "DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE";
+/// Docker's switch of content trust: off, on, or anything else for on.
+pub const DOCKER_CONTENT_TRUST: &str = "DOCKER_CONTENT_TRUST";
 /// A private key for one run, used without being imported.
 pub const KEY: &str = "BOLTSEAL_KEY";
 /// The folder that keeps keys and memory.

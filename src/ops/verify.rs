@@ -117,7 +117,7 @@ async fn judge(
 }
 
 /// Asks what the location serves under the reference, and refuses what differs from the signed digest.
-async fn compare(world: &World<'_>, subject: &Subject, signed: Digest) -> Result<(), Error> {
+pub(super) async fn compare(world: &World<'_>, subject: &Subject, signed: Digest) -> Result<(), Error> {
     let repository = world.images(&subject.reference.name, subject.layout.as_deref())?;
     let point = match (&subject.reference.tag, subject.reference.digest) {
         (Some(tag), None) => Point::Tag(tag.clone()),
