@@ -84,7 +84,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     if switched_off {
         world.overrides.mode = Some(Mode::Off);
     }
-    let subject = subject(&args.image, args.name.as_ref(), &world.policy)?;
+    let subject = subject(&args.image, args.name.as_ref(), &world.policy).await?;
     let wanted = session.engine(args.engine.map(Into::into))?;
     if args.to.is_none() {
         // Before anything is fetched: an engine can never pull from a layout.
