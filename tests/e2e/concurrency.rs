@@ -14,9 +14,8 @@ const HONEST: [i32; 4] = [0, 14, 20, 31];
 
 /// How many publishers, how many tags for each, and the longest stall.
 fn size() -> (usize, usize, Duration) {
-    let number = |name: &str, default: usize| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
+    let number =
+        |name: &str, default: usize| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (processes, tags, stall) = if soaking() { (8, 25, 2000) } else { (4, 6, 150) };
     let stall = number("BOLTSEAL_STALL", stall);
     let stall = Duration::from_millis(u64::try_from(stall).expect("a small number"));
@@ -79,12 +78,8 @@ fn what_publishers_side_by_side_acknowledge_is_signed() {
         yard.proxy.requests(),
         count(&polls)
     );
-    let acknowledged: Vec<String> = tags
-        .concat()
-        .into_iter()
-        .zip(codes.concat())
-        .filter_map(|(tag, code)| (code == 0).then_some(tag))
-        .collect();
+    let acknowledged: Vec<String> =
+        tags.concat().into_iter().zip(codes.concat()).filter_map(|(tag, code)| (code == 0).then_some(tag)).collect();
     assert_signed(&yard, &acknowledged);
     // Most get through: a protocol that only gives up would be honest too.
     assert!(acknowledged.len() * 10 >= tags.concat().len() * 9, "only {} were signed", acknowledged.len());
@@ -149,7 +144,10 @@ fn nothing_revoked_comes_back_while_others_sign() {
         let of = |revokes: bool| deeds.iter().filter(move |deed| deed.tag == *tag && deed.revokes == revokes);
         let code = reader.run(["verify", &yard.tag(tag)]).code_is(&[0, 11]);
         let history = || {
-            of(true).chain(of(false)).map(|d| format!("{}: {}-{} {}", if d.revokes { "revoke" } else { "sign" }, d.begun, d.ended, d.code)).collect::<Vec<_>>()
+            of(true)
+                .chain(of(false))
+                .map(|d| format!("{}: {}-{} {}", if d.revokes { "revoke" } else { "sign" }, d.begun, d.ended, d.code))
+                .collect::<Vec<_>>()
         };
         let last_revoke = of(true).filter(|deed| deed.code == 0).map(|deed| deed.ended).max();
         if let Some(revoked) = last_revoke.filter(|revoked| !of(false).any(|sign| sign.begun > *revoked)) {

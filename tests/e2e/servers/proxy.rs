@@ -5,8 +5,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -72,11 +72,7 @@ impl Proxy {
     }
 
     /// The same, with a watcher that is called on the request's own thread: nothing goes on until it returns.
-    pub(crate) fn watched(
-        target: &str,
-        seed: u64,
-        watcher: impl Fn(Moment, &Seen) + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn watched(target: &str, seed: u64, watcher: impl Fn(Moment, &Seen) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback is free");
         let address = listener.local_addr().expect("a listener has an address").to_string();
         let shared = Arc::new(Shared {
