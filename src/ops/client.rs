@@ -15,8 +15,8 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use super::error::Error;
-use crate::image::ImageName;
 use crate::image::manifest::MAX_MANIFEST;
+use crate::image::{Digest, ImageName};
 use crate::registry::head::{self, Head};
 use crate::registry::{self, Conditional, Manifest, Point, Repository};
 use crate::store::{HeadMark, Memory, Store};
@@ -71,6 +71,8 @@ pub enum Reading {
     Conditional,
     /// The head is read in any case, as a publisher needs it.
     Whole,
+    /// The head that is remembered is read by its digest, whatever the tag holds now.
+    Remembered(Digest),
 }
 
 impl Client<'_> {
@@ -300,7 +302,10 @@ impl<'a> Source<'a> {
     async fn open(client: &'a Client<'a>, remembered: &'a Remembered, reading: Reading) -> Result<Source<'a>, Error> {
         let known = remembered.head.as_ref().filter(|_| remembered.timestamp.is_some());
         let etag = known.filter(|_| reading == Reading::Conditional).and_then(|mark| mark.etag.as_deref());
-        let point = Point::Tag(Head::tag());
+        let point = match reading {
+            Reading::Remembered(digest) => Point::Digest(digest),
+            Reading::Conditional | Reading::Whole => Point::Tag(Head::tag()),
+        };
         if let Some(mark) = known.filter(|mark| mark.etag.is_none() && reading == Reading::Conditional) {
             // A registry without entity tags still says the digest without sending the manifest.
             let said = client.repository.manifest_head(&point).await.ok().and_then(|said| said.digest);
@@ -322,7 +327,12 @@ impl<'a> Source<'a> {
             })),
             (Conditional::Modified(manifest), _) => {
                 let head = client.parse_head(&manifest)?;
-                let mark = HeadMark { digest: manifest.digest, etag: manifest.etag };
+                let found = HeadMark { digest: manifest.digest, etag: manifest.etag };
+                let mark = match (reading, known) {
+                    // An entity tag that came with a digest says nothing of the tag.
+                    (Reading::Remembered(_), Some(mark)) if mark.digest == found.digest => mark.clone(),
+                    _ => found,
+                };
                 Ok(Self { client, remembered, head: Some(head), mark, failure: None })
             }
         }

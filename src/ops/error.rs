@@ -123,6 +123,14 @@ pub enum Error {
         /// How often it was tried.
         attempts: u32,
     },
+    /// Somebody revoked what was being signed.
+    #[error("`{tag}` of `{name}` was revoked while it was being signed, and is not signed")]
+    Overruled {
+        /// The collection.
+        name: ImageName,
+        /// The tag.
+        tag: String,
+    },
     /// What was revoked still verifies.
     #[error("{image} still verifies: {by} vouches for it")]
     StillSigned {

@@ -9,13 +9,19 @@ mod http;
 mod image;
 mod machine;
 mod process;
+#[path = "servers/proxy.rs"]
+mod proxy;
 mod scene;
 mod servers;
 mod tls;
+mod yard;
 
 mod access;
 mod attacks;
 mod bad_input;
+mod concurrency;
+mod crash;
+mod gc;
 mod guides;
 mod harness;
 mod keys;

@@ -52,6 +52,9 @@ impl From<&Error> for Failure {
             Error::NoSigningKey { .. } => Self::new(Exit::Key, message)
                 .hint("`boltseal key list` shows what is at hand; `--key FILE` uses a key for one run"),
             Error::Contended { .. } => Self::new(Exit::Contended, message).hint("nothing is lost: try again"),
+            Error::Overruled { .. } => {
+                Self::new(Exit::Contended, message).hint("sign it again where it is to be signed all the same")
+            }
             Error::StillSigned { .. } => Self::failed(message).hint("whoever holds that role's key must revoke it too"),
             Error::Expiring { role, .. } => {
                 Self::failed(message).hint(format!("run `boltseal refresh` where the {role} key is at hand"))
