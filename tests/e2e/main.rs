@@ -22,4 +22,5 @@ mod keys;
 mod layouts;
 mod main_job;
 mod platforms;
+mod pull;
 mod time;
