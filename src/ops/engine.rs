@@ -18,7 +18,7 @@ pub use program::{PATIENCE, Program, Volume};
 
 use super::error::Error;
 use crate::config;
-use crate::image::Digest;
+use crate::image::{Digest, ImageName};
 
 /// A program that keeps images.
 pub trait Engine: Send + Sync {
@@ -137,8 +137,9 @@ pub fn advice(engine: config::Engine, connection: &Connection) -> Vec<String> {
     let host = &connection.host;
     let mut advice = Vec::new();
     match engine {
-        config::Engine::Docker if connection.plain => advice.push(format!(
-            "dockerd speaks plain HTTP to loopback addresses and to `insecure-registries` in its daemon.json: {host}"
+        // Loopback addresses need no telling.
+        config::Engine::Docker if connection.plain && !is_loopback(host) => advice.push(format!(
+            "dockerd speaks plain HTTP only to the `insecure-registries` in its daemon.json: {host} has to be there"
         )),
         config::Engine::Docker if connection.ca.is_some() || connection.certs_d.is_some() || connection.unchecked => {
             advice.push(format!("dockerd believes the CA in `/etc/docker/certs.d/{host}/ca.crt` on its own machine"));
@@ -150,6 +151,10 @@ pub fn advice(engine: config::Engine, connection: &Connection) -> Vec<String> {
     }
     advice.push(format!("what {} said stands above; it uses its own logins and settings", engine.as_str()));
     advice
+}
+
+fn is_loopback(host: &str) -> bool {
+    format!("{host}/image").parse::<ImageName>().is_ok_and(|name| name.is_loopback())
 }
 
 #[cfg(test)]
@@ -218,6 +223,8 @@ mod tests {
     fn an_engine_that_cannot_be_told_how_to_connect_comes_with_the_place_to_tell_it() {
         let plain = Connection { host: "r.lan:5000".to_owned(), plain: true, ..Connection::default() };
         assert!(advice(config::Engine::Docker, &plain)[0].contains("insecure-registries"));
+        let near = Connection { host: "localhost:5000".to_owned(), ..plain.clone() };
+        assert_eq!(advice(config::Engine::Docker, &near).len(), 1);
         let private = Connection { plain: false, ca: Some("ca.pem".into()), ..plain };
         assert!(advice(config::Engine::Docker, &private)[0].contains("/etc/docker/certs.d/r.lan:5000/ca.crt"));
         assert!(advice(config::Engine::Ctr, &private)[0].contains("no logins"));

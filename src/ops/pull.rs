@@ -182,6 +182,10 @@ pub async fn into_layout(
         (Err(registry::Error::NotFound { .. }), Some(signed)) => {
             return Err(wrong(signed.digest, "nothing under that digest".to_owned()));
         }
+        // The limit is the signed length.
+        (Err(registry::Error::TooMuch { limit, .. }), Some(signed)) => {
+            return Err(wrong(signed.digest, format!("more than {limit} under that digest")));
+        }
         (Err(registry::Error::Mismatch { got, .. }), Some(signed)) => {
             return Err(wrong(signed.digest, got.to_string()));
         }

@@ -28,4 +28,5 @@ mod keys;
 mod layouts;
 mod main_job;
 mod platforms;
+mod pull;
 mod time;
