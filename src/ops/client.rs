@@ -233,6 +233,31 @@ impl Remembered {
     }
 }
 
+impl Remembered {
+    /// The newest thing that is remembered, a role and its version; none where the collection was never seen.
+    fn newest(&self) -> Option<String> {
+        let timestamp = self.timestamp.as_ref().map(|timestamp| {
+            let role = RoleKind::Timestamp.into();
+            let envelope =
+                trust::envelope::Envelope::<trust::snapshot::Timestamp>::parse_untrusted(&role, timestamp.clone());
+            envelope.map_or_else(|_| "a timestamp".to_owned(), |e| format!("timestamp {}", e.unverified().version()))
+        });
+        // A rotation that was seen without what follows it leaves roots alone.
+        timestamp.or_else(|| self.roots.keys().next_back().map(|version| format!("root {version}")))
+    }
+}
+
+/// That a collection is not there is one thing where it never was, and another where this machine has seen it.
+///
+/// # Errors
+/// [`Error::Vanished`]; those of memory.
+pub fn check_never_seen(store: &dyn Store, name: &ImageName, location: String) -> Result<(), Error> {
+    match Remembered::read(&mut *store.open(name)?, &location)?.newest() {
+        Some(seen) => Err(Error::Vanished { name: name.clone(), location, seen }),
+        None => Ok(()),
+    }
+}
+
 /// Something to do to memory.
 #[derive(Debug)]
 enum Effect {
@@ -389,11 +414,7 @@ impl Client<'_> {
 
     fn absent(&self, remembered: &Remembered) -> Error {
         let (name, location) = (self.name.clone(), self.repository.location());
-        if let Some(timestamp) = &remembered.timestamp {
-            let role = RoleKind::Timestamp.into();
-            let envelope =
-                trust::envelope::Envelope::<trust::snapshot::Timestamp>::parse_untrusted(&role, timestamp.clone());
-            let seen = envelope.map_or_else(|_| "?".to_owned(), |e| e.unverified().version().to_string());
+        if let Some(seen) = remembered.newest() {
             return Error::Vanished { name, location, seen };
         }
         let known = self.store.collections().unwrap_or_default();

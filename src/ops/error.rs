@@ -65,13 +65,13 @@ pub enum Error {
         alias: Option<ImageName>,
     },
     /// The repository had trust data when this machine last looked.
-    #[error("the trust data of `{name}` vanished from {location}: this machine has seen version {seen} of it")]
+    #[error("the trust data of `{name}` vanished from {location}: this machine has seen {seen} of it")]
     Vanished {
         /// The collection.
         name: ImageName,
         /// Where the head was looked for.
         location: String,
-        /// The version of the timestamp that is remembered.
+        /// The newest thing that is remembered of it, a role and its version.
         seen: String,
     },
     /// The repository already has trust data.

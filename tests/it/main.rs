@@ -6,4 +6,5 @@
 #![allow(unreachable_pub)]
 
 mod http;
+mod spine;
 mod support;
