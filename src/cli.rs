@@ -5,8 +5,10 @@
 //! - A verb is a file with its `Args` and a `run` that hands them to its use case and renders what comes back.
 //! - Nothing is built that a verb does not need: no runtime, no log, no second argument tree.
 
+pub mod bundle;
 pub mod completions;
 pub mod console;
+pub mod copy;
 pub mod expiry;
 pub mod file;
 pub mod image;
@@ -100,6 +102,10 @@ pub enum Verb {
     Refresh(refresh::Args),
     /// Show what expires when
     Status(status::Args),
+    /// Copy images with their trust data to another location
+    Copy(copy::Args),
+    /// Write images with their trust data to one file
+    Bundle(bundle::Args),
     /// Manage keys
     Key(key::Args),
     /// Manage which roots are trusted
@@ -162,6 +168,8 @@ impl Verb {
             Self::Inspect(args) => wait(inspect::run(args, &session)),
             Self::Revoke(args) => wait(revoke::run(args, &session)),
             Self::Refresh(args) => wait(refresh::run(args, &session)),
+            Self::Copy(args) => wait(copy::run(args, &session)),
+            Self::Bundle(args) => wait(bundle::run(args, &session)),
             Self::Status(args) => wait(status::run(args, &session)),
         }
     }

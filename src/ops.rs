@@ -1,7 +1,9 @@
 //! The use cases: load, let the core decide, store.
 
+pub mod bundle;
 pub mod client;
 pub mod engine;
+pub mod copy;
 pub mod error;
 pub mod init;
 pub mod inspect;
