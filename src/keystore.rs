@@ -6,12 +6,16 @@
 //! - A passphrase is asked for while no lock is held.
 
 mod error;
+mod external;
 mod file;
 mod folder;
 pub mod format;
+mod joined;
 mod layered;
 mod memory;
 pub mod passphrase;
+#[cfg(feature = "hsm")]
+mod pkcs11;
 mod private;
 mod sealed;
 #[cfg(test)]
@@ -21,11 +25,15 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use error::Error;
+pub use external::{ExternalKeyStore, Program};
 pub use file::FileKeyStore;
 pub use folder::{read_private, write_new_private};
+pub use joined::JoinedKeyStore;
 pub use layered::LayeredKeyStore;
 pub use memory::MemoryKeyStore;
 pub use passphrase::{EnvPassphrases, NoPrompt, Prompt};
+#[cfg(feature = "hsm")]
+pub use pkcs11::{Pkcs11KeyStore, Place};
 pub use private::PrivateKey;
 pub use sealed::SealedKey;
 
