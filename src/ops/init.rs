@@ -61,9 +61,7 @@ pub async fn init(world: &World<'_>, ring: &Ring<'_>, request: &Request) -> Resu
     let (root, root_is_new) = root_key(world, ring, request)?;
     let targets = own_key(ring, request, Purpose::Targets)?;
     let online = own_key(ring, request, Purpose::Online)?;
-    for info in [&root, &targets, &online] {
-        ring.signer(&info.id)?;
-    }
+    ring.unlock(|info| [&root, &targets, &online].iter().any(|wanted| wanted.id == info.id))?;
 
     let repository = world.trust_data(name, request.layout.as_deref(), ruling.as_ref())?;
     match repository.manifest(&Point::Tag(Head::tag()), None, manifest::MAX_MANIFEST).await {
