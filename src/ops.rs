@@ -2,8 +2,8 @@
 
 pub mod bundle;
 pub mod client;
-pub mod engine;
 pub mod copy;
+pub mod engine;
 pub mod error;
 pub mod init;
 pub mod inspect;

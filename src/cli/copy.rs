@@ -98,7 +98,7 @@ pub(super) async fn name_and_place(
         }),
         (SourceArg::Layout(layout), _) => {
             let target = NameArg::Layout { folder: layout.folder.clone() };
-            let (name, _) = collection(&target, name, policy)?;
+            let (name, _) = collection(&target, name, policy).await?;
             Ok((name, Some(absolute(&layout.folder))))
         }
         (SourceArg::Bundle(file), folder) => {

@@ -131,6 +131,7 @@ pub enum Error {
         name: ImageName,
         /// The tag.
         tag: String,
+    },
     /// An image did not move.
     #[error(transparent)]
     Transfer(Box<TransferError>),

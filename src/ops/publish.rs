@@ -120,10 +120,6 @@ impl Publisher<'_> {
                 base.over.digest
             )));
         }
-        // What is as it should be is no success of somebody who could not have made it so (Notary v1 said it was).
-        let able = self.ring.can_sign(&base.trusted.root.authority(RoleKind::Targets))?;
-        if able && settled(&base.trusted) {
-            return Ok(Published { updated: base, signed: BTreeSet::new(), ignored: Vec::new() });
         let run = Run {
             op: new_op(client.rules.now, INTENT_LIFE)?,
             seen: base.absorbed.removes(),
@@ -192,7 +188,10 @@ impl Run<'_> {
     async fn go(mut self, mut base: Base, settled: impl Fn(&Trusted) -> bool) -> Result<Published, Error> {
         let mut beside = self.beside(&base).await?;
         // Also what looks settled is not while something waits to be merged.
-        if beside.is_quiet() && base.over.digest == base.updated.head.digest && settled(base.trusted()) {
+        let quiet = beside.is_quiet() && base.over.digest == base.updated.head.digest;
+        // Nor is it a success of somebody who could not have made it so (Notary v1 said it was).
+        let able = self.ring.can_sign(&base.trusted().root.authority(RoleKind::Targets))?;
+        if quiet && able && settled(base.trusted()) {
             return Ok(self.done(base, beside));
         }
         let mut doubts = 0;

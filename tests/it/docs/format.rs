@@ -50,7 +50,11 @@ fn shows(shown: &Value, real: &Value) -> bool {
             for item in shown {
                 if item == ELLIPSIS {
                     skipping = true;
-                } else if !(if skipping { rest.any(|real| shows(item, real)) } else { rest.next().is_some_and(|real| shows(item, real)) }) {
+                } else if !(if skipping {
+                    rest.any(|real| shows(item, real))
+                } else {
+                    rest.next().is_some_and(|real| shows(item, real))
+                }) {
                     return false;
                 } else {
                     skipping = false;
@@ -73,7 +77,12 @@ fn the_files_on_the_page_are_the_files_in_the_folder() {
         shown += 1;
     }
     assert_eq!(shown, 8);
-    let table = [(r#"{"a":"x…"}"#, r#"{"a":"y"}"#), (r#"{"a":1}"#, r#"{"a":1,"b":2}"#), ("[1]", "[1,2]"), (r#"["…",3]"#, "[1,2]")];
+    let table = [
+        (r#"{"a":"x…"}"#, r#"{"a":"y"}"#),
+        (r#"{"a":1}"#, r#"{"a":1,"b":2}"#),
+        ("[1]", "[1,2]"),
+        (r#"["…",3]"#, "[1,2]"),
+    ];
     for (shown, real) in table {
         assert!(!shows(&serde_json::from_str(shown).unwrap(), &serde_json::from_str(real).unwrap()), "{shown}");
     }
@@ -139,7 +148,8 @@ fn the_head_lists_the_files_and_its_predecessors() {
 #[test]
 fn the_intent_counts_and_is_absorbed() {
     let manifest: Value = serde_json::from_slice(&file("intent-manifest.json")).unwrap();
-    let digests: Vec<_> = ["intent.json", "3807188.targets.json"].map(|name| Digest::of(&file(name)).to_string()).into();
+    let digests: Vec<_> =
+        ["intent.json", "3807188.targets.json"].map(|name| Digest::of(&file(name)).to_string()).into();
     let listed = manifest["layers"].as_array().unwrap().iter().map(|layer| layer["digest"].as_str().unwrap());
     assert_eq!(listed.collect::<Vec<_>>(), digests);
     let trusted = trusted(&[]);
@@ -163,7 +173,8 @@ fn key_ids_and_canonical_bytes_are_made_as_the_page_says() {
     }
     for name in ["1.root.json", "timestamp.json", "3807188.snapshot.json", "3807188.targets.json", "intent.json"] {
         let bytes = file(name);
-        let raw = serde_json::from_slice::<BTreeMap<&str, &serde_json::value::RawValue>>(&bytes).unwrap()["signed"].get();
+        let raw =
+            serde_json::from_slice::<BTreeMap<&str, &serde_json::value::RawValue>>(&bytes).unwrap()["signed"].get();
         let parsed: Value = serde_json::from_str(raw).unwrap();
         assert_eq!(boltseal::trust::canonical::encode(&parsed), raw.as_bytes(), "{name}");
     }

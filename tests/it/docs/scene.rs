@@ -75,7 +75,8 @@ impl Scene {
         let work = self.folder.path().join(format!("{who}-work"));
         fs::create_dir_all(home.join(".config/boltseal")).unwrap();
         fs::create_dir_all(&work).unwrap();
-        let mirror = format!("version = 1\n\n[[mirror]]\nlocation = \"oci:{}\"\nof = \"{NAME}\"\n", self.layout().display());
+        let mirror =
+            format!("version = 1\n\n[[mirror]]\nlocation = \"oci:{}\"\nof = \"{NAME}\"\n", self.layout().display());
         fs::write(home.join(".config/boltseal/policy.toml"), mirror).unwrap();
         Machine { home, work, _scene: self }
     }
