@@ -5,8 +5,10 @@
 //! - A verb is a file with its `Args` and a `run` that hands them to its use case and renders what comes back.
 //! - Nothing is built that a verb does not need: no runtime, no log, no second argument tree.
 
+pub mod bundle;
 pub mod completions;
 pub mod console;
+pub mod copy;
 pub mod expiry;
 pub mod file;
 pub mod image;
@@ -103,6 +105,10 @@ pub enum Verb {
     Status(status::Args),
     /// Manage who else may sign
     Signer(signer::Args),
+    /// Copy images with their trust data to another location
+    Copy(copy::Args),
+    /// Write images with their trust data to one file
+    Bundle(bundle::Args),
     /// Manage keys
     Key(key::Args),
     /// Manage which roots are trusted
@@ -166,6 +172,8 @@ impl Verb {
             Self::Revoke(args) => wait(revoke::run(args, &session)),
             Self::Refresh(args) => wait(refresh::run(args, &session)),
             Self::Signer(args) => wait(signer::run(args, &session)),
+            Self::Copy(args) => wait(copy::run(args, &session)),
+            Self::Bundle(args) => wait(bundle::run(args, &session)),
             Self::Status(args) => wait(status::run(args, &session)),
         }
     }

@@ -55,6 +55,10 @@ pub const IMPORT_PASSPHRASE: &str = "BOLTSEAL_IMPORT_PASSPHRASE";
 pub const DCT_ROOT_PASSPHRASE: &str = "DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE";
 /// Docker Content Trust's passphrase of all other keys; asked last.
 pub const DCT_REPOSITORY_PASSPHRASE: &str = "DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE";
+/// Docker's switch of content trust: off, on, or anything else for on.
+pub const DOCKER_CONTENT_TRUST: &str = "DOCKER_CONTENT_TRUST";
+/// The PIN of PKCS#11 tokens that have no variable of their own.
+pub const PKCS11_PIN: &str = "BOLTSEAL_PKCS11_PIN";
 /// A private key for one run, used without being imported.
 pub const KEY: &str = "BOLTSEAL_KEY";
 /// The folder that keeps keys and memory.
@@ -68,9 +72,16 @@ pub const ROOT_KEY: &str = "BOLTSEAL_ROOT_KEY";
 
 /// The variable with the passphrase of one signer's keys: upper case, everything but letters and digits as `_`.
 pub fn signer_passphrase(name: &str) -> String {
-    let upper: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
-    format!("BOLTSEAL_SIGNER_{upper}_PASSPHRASE")
+    format!("BOLTSEAL_SIGNER_{}_PASSPHRASE", shell_name(name))
+}
+
+/// The variable with the PIN of one token, by the token's label: spelled as a signer's name is.
+pub fn token_pin(label: &str) -> String {
+    format!("{PKCS11_PIN}_{}", shell_name(label))
+}
+
+fn shell_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 /// The variable that names a file with the value of `name`.
@@ -86,6 +97,7 @@ mod tests {
     fn a_signers_variable_is_spelled_as_a_shell_can_set_it() {
         assert_eq!(signer_passphrase("release-bot.2"), "BOLTSEAL_SIGNER_RELEASE_BOT_2_PASSPHRASE");
         assert_eq!(signer_passphrase("é"), "BOLTSEAL_SIGNER___PASSPHRASE");
+        assert_eq!(token_pin("YubiKey 5"), "BOLTSEAL_PKCS11_PIN_YUBIKEY_5");
         assert_eq!(file_of(PASSPHRASE), "BOLTSEAL_PASSPHRASE_FILE");
     }
 }

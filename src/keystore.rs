@@ -6,12 +6,16 @@
 //! - A passphrase is asked for while no lock is held.
 
 mod error;
+mod external;
 mod file;
 mod folder;
 pub mod format;
+mod joined;
 mod layered;
 mod memory;
 pub mod passphrase;
+#[cfg(feature = "hsm")]
+mod pkcs11;
 mod private;
 mod sealed;
 #[cfg(test)]
@@ -21,11 +25,15 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use error::Error;
+pub use external::{ExternalKeyStore, Program};
 pub use file::FileKeyStore;
 pub use folder::{read_private, write_new_private};
+pub use joined::JoinedKeyStore;
 pub use layered::LayeredKeyStore;
 pub use memory::MemoryKeyStore;
 pub use passphrase::{EnvPassphrases, NoPrompt, Prompt};
+#[cfg(feature = "hsm")]
+pub use pkcs11::{Pkcs11KeyStore, Place};
 pub use private::PrivateKey;
 pub use sealed::SealedKey;
 
@@ -156,6 +164,12 @@ pub type Passphrase = zeroize::Zeroizing<String>;
 
 /// Where passphrases come from: variables, files, a prompt.
 pub trait Passphrases: Send + Sync {
+    /// Whether the first answer of [`Passphrases::unlock`] comes without asking a person.
+    fn at_hand(&self, key: &KeyInfo) -> bool {
+        let _ = key;
+        false
+    }
+
     /// The passphrase that unlocks a key. `attempt` counts from 0; only a prompt can answer a second time.
     ///
     /// # Errors
@@ -185,6 +199,37 @@ pub trait Passphrases: Send + Sync {
     /// As [`Passphrases::choose`].
     fn replace(&self, key: &KeyInfo) -> Result<Passphrase, Error> {
         self.choose(key.purpose.as_ref().unwrap_or(&Purpose::Targets), key.collection.as_deref())
+    }
+}
+
+/// Where the PINs of tokens come from. They are never the passphrases of keys: a token counts wrong PINs and locks itself.
+pub trait Pins: Send + Sync {
+    /// The PIN of the token with this label, asked for at most once in a run.
+    ///
+    /// # Errors
+    /// [`Error::NoPassphrase`] where there is none and nobody to ask.
+    fn pin(&self, token: &str) -> Result<Passphrase, Error>;
+}
+
+impl<P: Passphrases + ?Sized> Passphrases for std::sync::Arc<P> {
+    fn at_hand(&self, key: &KeyInfo) -> bool {
+        (**self).at_hand(key)
+    }
+
+    fn unlock(&self, key: &KeyInfo, attempt: u32) -> Result<Passphrase, Error> {
+        (**self).unlock(key, attempt)
+    }
+
+    fn choose(&self, purpose: &Purpose, collection: Option<&str>) -> Result<Passphrase, Error> {
+        (**self).choose(purpose, collection)
+    }
+
+    fn open(&self, source: &str, purpose: Option<&Purpose>, attempt: u32) -> Result<Passphrase, Error> {
+        (**self).open(source, purpose, attempt)
+    }
+
+    fn replace(&self, key: &KeyInfo) -> Result<Passphrase, Error> {
+        (**self).replace(key)
     }
 }
 

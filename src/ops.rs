@@ -1,12 +1,17 @@
 //! The use cases: load, let the core decide, store.
 
+pub mod bundle;
 pub mod client;
+pub mod copy;
+pub mod engine;
 pub mod error;
 pub mod init;
 pub mod inspect;
 pub mod intents;
 pub mod key;
 pub mod publish;
+pub mod pull;
+pub mod quickstart;
 pub mod refresh;
 pub mod revoke;
 pub mod ring;

@@ -11,8 +11,10 @@ use super::ports::{Ports, subject};
 use super::report::{Failure, Outcome};
 use super::session::Session;
 use crate::image::{Digest, ImageName, Reference};
+use crate::ops::error::Error;
 use crate::ops::ring::Ring;
 use crate::ops::sign::{self as ops, Image, Options, Signed};
+use crate::trust::policy::PolicyError;
 use serde_json::json;
 
 /// Arguments of `sign`.
@@ -183,9 +185,20 @@ pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     }
     let annotations = args.annotations.iter().map(|note| (note.key.clone(), note.value.clone())).collect();
     let options = Options { supersede: args.supersede, annotations, accept_expired: args.accept_expired };
-    let signed = ops::sign(&world, &ring, &images, &options).await?;
+    let signed = ops::sign(&world, &ring, &images, &options).await.map_err(|error| with_beginning(&error))?;
     report(&signed, &session.console);
     Ok(Outcome::Done)
+}
+
+/// Who signs for the first time has to begin a collection; that is not what a reader is told.
+fn with_beginning(error: &Error) -> Failure {
+    let failure = Failure::from(error);
+    match error {
+        Error::Policy(PolicyError::NoPolicy { name } | PolicyError::OutOfScope { name, .. }) => {
+            failure.hint(format!("where nobody has signed it yet, `boltseal init {name}` begins"))
+        }
+        _ => failure,
+    }
 }
 
 fn report(signed: &[Signed], console: &Console) {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::console::Console;
 use super::report::{Exit, Failure, Outcome};
+use crate::image::Reference;
 use crate::ops::verify::Verdict;
 
 /// A verdict in the form of `boltseal.verify/v1`.
@@ -71,6 +72,25 @@ impl VerdictForm {
             annotations: endorsement.map(|endorsement| endorsement.annotations.clone()).unwrap_or_default(),
             notices: verdict.notices.clone(),
             reason: verdict.outcome.as_ref().err().map(|error| Failure::from(&**error)),
+        }
+    }
+
+    /// The form where nothing was asked, and everything passes.
+    pub fn unasked(reference: &Reference) -> Self {
+        Self {
+            allow: true,
+            verified: false,
+            name: reference.name.to_string(),
+            tag: reference.tag.as_ref().map(ToString::to_string),
+            digest: None,
+            media_type: None,
+            signers: Vec::new(),
+            versions: BTreeMap::new(),
+            expires: None,
+            superseded: None,
+            annotations: BTreeMap::new(),
+            notices: Vec::new(),
+            reason: None,
         }
     }
 

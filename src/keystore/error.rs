@@ -23,6 +23,22 @@ pub enum Error {
     /// There is no passphrase, and nobody to ask.
     #[error("no passphrase for {0}")]
     NoPassphrase(String),
+    /// A token's PIN is wrong. It is tried once: a token locks itself after a few wrong ones.
+    #[error("the PIN of token `{0}` is wrong")]
+    WrongPin(String),
+    /// There is no PIN, and nobody to ask.
+    #[error("no PIN for token `{0}`")]
+    NoPin(String),
+    /// A store cannot do this with its keys.
+    #[error("{store} cannot {action} keys: {message}")]
+    Refused {
+        /// The store.
+        store: String,
+        /// The verb.
+        action: &'static str,
+        /// Why.
+        message: String,
+    },
     /// A passphrase for a new key is too short.
     #[error("the new passphrase for {0} is too short: at least {MIN_PASSPHRASE} characters are needed")]
     TooShort(String),
@@ -91,6 +107,12 @@ impl Error {
             Self::NoPassphrase(_) => {
                 "without a terminal the passphrase comes from `BOLTSEAL_PASSPHRASE` or `BOLTSEAL_PASSPHRASE_FILE`"
                     .to_owned()
+            }
+            Self::WrongPin(_) => {
+                "it was tried once and not again: a token locks itself after a few wrong PINs".to_owned()
+            }
+            Self::NoPin(_) => {
+                "without a terminal the PIN comes from `BOLTSEAL_PKCS11_PIN` or `BOLTSEAL_PKCS11_PIN_FILE`".to_owned()
             }
             Self::NoPurpose(_) => "say it with `--purpose root`, `targets`, `online` or `signer:NAME`".to_owned(),
             Self::Exposed { path, mode } if mode & 0o111 == 0 => format!("close it with `chmod 600 {path}`"),

@@ -6,6 +6,7 @@
 //! - A wrong passphrase from a variable is final; a prompt is tried three times.
 //! - What was typed is kept for the run, one for root keys, one for each signer and one for all other keys, so that a
 //!   command with five keys asks twice, as Docker Content Trust does.
+//! - Keys are unlocked side by side; a person is asked one thing at a time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,7 +18,7 @@ use zeroize::Zeroizing;
 use super::folder::read_private;
 use super::format::MAX_KEY_FILE;
 use super::sealed::check_length;
-use super::{Error, KeyInfo, MIN_PASSPHRASE, Passphrase, Passphrases, Purpose};
+use super::{Error, KeyInfo, MIN_PASSPHRASE, Passphrase, Passphrases, Pins, Purpose};
 use crate::env::{self, Environment};
 
 /// How often a prompt is answered wrongly before we give up.
@@ -44,6 +45,8 @@ pub struct EnvPassphrases {
     environment: Box<dyn Environment>,
     prompt: Box<dyn Prompt>,
     typed: Mutex<HashMap<Group, Passphrase>>,
+    /// Held while a person is asked.
+    asking: Mutex<()>,
 }
 
 /// Keys that share what was typed.
@@ -76,7 +79,12 @@ impl Group {
 impl EnvPassphrases {
     /// Reads variables from `environment` ([`env::process`] outside tests) and asks `prompt` for the rest.
     pub fn new(environment: impl Environment + 'static, prompt: impl Prompt + 'static) -> Self {
-        Self { environment: Box::new(environment), prompt: Box::new(prompt), typed: Mutex::default() }
+        Self {
+            environment: Box::new(environment),
+            prompt: Box::new(prompt),
+            typed: Mutex::default(),
+            asking: Mutex::default(),
+        }
     }
 
     /// The first variable that is set, by its name, and its value.
@@ -100,6 +108,7 @@ impl EnvPassphrases {
                 Err(Error::WrongPassphrase(format!("{label} (from `{name}`)")))
             };
         }
+        let _one_question = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let known = group.and_then(|group| self.typed().get(group).cloned());
         if let (0, Some(known)) = (attempt, known) {
             return Ok(known);
@@ -145,6 +154,12 @@ impl EnvPassphrases {
 }
 
 impl Passphrases for EnvPassphrases {
+    fn at_hand(&self, key: &KeyInfo) -> bool {
+        let purpose = key.purpose.as_ref();
+        // A variable that cannot be used is an error without a question.
+        !matches!(self.first(&variables(purpose)), Ok(None)) || self.typed().contains_key(&Group::of(purpose))
+    }
+
     fn unlock(&self, key: &KeyInfo, attempt: u32) -> Result<Passphrase, Error> {
         let purpose = key.purpose.as_ref();
         self.attempt(&key.label(), &variables(purpose), Some(&Group::of(purpose)), attempt)
@@ -180,6 +195,18 @@ impl Passphrases for EnvPassphrases {
             return Ok(passphrase);
         }
         self.ask_new(&format!("new passphrase for {label}"), &label)
+    }
+}
+
+impl Pins for EnvPassphrases {
+    fn pin(&self, token: &str) -> Result<Passphrase, Error> {
+        if let Some((_, pin)) = self.first(&[env::token_pin(token), env::PKCS11_PIN.to_owned()])? {
+            return Ok(pin);
+        }
+        let _one_question = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = token.escape_debug();
+        let answer = self.prompt.passphrase(&format!("PIN of token `{shown}`"));
+        answer.ok_or_else(|| Error::NoPin(shown.to_string()))
     }
 }
 
@@ -405,6 +432,34 @@ mod tests {
         let both = from(&[old[0], ("BOLTSEAL_NEW_PASSPHRASE", "the new one")]);
         store.change_passphrase(&info.id, &both).unwrap();
         store.unlock(&info.id, &from(&[("BOLTSEAL_PASSPHRASE", "the new one")])).unwrap();
+    }
+
+    #[test]
+    fn a_pin_is_never_the_passphrase_of_a_key_nor_another_tokens() {
+        let all = [
+            ("BOLTSEAL_PKCS11_PIN_MY_TOKEN", "1111"),
+            ("BOLTSEAL_PKCS11_PIN", "2222"),
+            ("BOLTSEAL_PASSPHRASE", "of the keys"),
+        ];
+        assert_eq!(*from(&all).pin("my token").unwrap(), "1111");
+        assert_eq!(*from(&all).pin("other").unwrap(), "2222");
+        assert_eq!(from(&all[2..]).pin("other"), Err(Error::NoPin("other".to_owned())));
+        let (asked, script) = typed(&["3333"]);
+        assert_eq!(*asked.pin("a\u{1b}b").unwrap(), "3333");
+        assert_eq!(*script.asked.lock().unwrap(), ["PIN of token `a\\u{1b}b`"]);
+    }
+
+    #[test]
+    fn what_is_at_hand_needs_no_person() {
+        let store = MemoryKeyStore::new();
+        let variable = from(&[("BOLTSEAL_ROOT_PASSPHRASE", "right one"), ("BOLTSEAL_ONLINE_PASSPHRASE", "right one")]);
+        let make = |purpose| store.generate(Algorithm::Ed25519, purpose, None, &variable).unwrap();
+        let (root, online) = (make(Purpose::Root), make(Purpose::Online));
+        assert!(variable.at_hand(&root));
+        let (typed, _) = typed(&["right one"]);
+        assert!(!typed.at_hand(&online));
+        store.unlock(&online.id, &typed).unwrap();
+        assert_eq!((typed.at_hand(&online), typed.at_hand(&root)), (true, false));
     }
 
     #[test]

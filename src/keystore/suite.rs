@@ -182,12 +182,23 @@ fn a_removed_key_is_gone() {
 
 #[test]
 fn a_foreign_id_is_missing_whatever_it_spells() {
-    every_store(|name, store, _| {
+    every_store(|_, store, _| {
         store.generate(Algorithm::Ed25519, Purpose::Root, None, &GOOD).unwrap();
-        for id in ["../keys", "/etc/passwd", "a/../b", "\0", ".lock"] {
-            let id = KeyId::new(id).unwrap();
-            assert!(matches!(store.unlock(&id, &GOOD), Err(Error::Missing(_))), "{name}: {id}");
-            assert!(matches!(store.remove(&id), Err(Error::Missing(_))), "{name}: {id}");
-        }
+        refuses_what_it_does_not_hold(store);
     });
+}
+
+/// A store with keys does nothing with a key that it does not hold.
+pub(crate) fn refuses_what_it_does_not_hold(store: &dyn KeyStore) {
+    let before = store.list().unwrap();
+    assert_ne!(before, []);
+    for id in ["../keys", "/etc/passwd", "a/../b", "\0", ".lock", &"0".repeat(64)] {
+        let id = KeyId::new(id).unwrap();
+        let missing = Error::Missing(id.to_string());
+        assert_eq!(store.unlock(&id, &GOOD).unwrap_err(), missing);
+        assert_eq!(store.export(&id).unwrap_err(), missing);
+        assert_eq!(store.change_passphrase(&id, &GOOD), Err(missing.clone()));
+        assert_eq!(store.remove(&id), Err(missing));
+    }
+    assert_eq!(store.list().unwrap(), before);
 }

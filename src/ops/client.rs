@@ -15,8 +15,8 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use super::error::Error;
-use crate::image::ImageName;
 use crate::image::manifest::MAX_MANIFEST;
+use crate::image::{Digest, ImageName};
 use crate::registry::head::{self, Head};
 use crate::registry::{self, Conditional, Manifest, Point, Repository};
 use crate::store::{HeadMark, Memory, Store};
@@ -71,6 +71,8 @@ pub enum Reading {
     Conditional,
     /// The head is read in any case, as a publisher needs it.
     Whole,
+    /// The head that is remembered is read by its digest, whatever the tag holds now.
+    Remembered(Digest),
 }
 
 impl Client<'_> {
@@ -231,6 +233,31 @@ impl Remembered {
     }
 }
 
+impl Remembered {
+    /// The newest thing that is remembered, a role and its version; none where the collection was never seen.
+    fn newest(&self) -> Option<String> {
+        let timestamp = self.timestamp.as_ref().map(|timestamp| {
+            let role = RoleKind::Timestamp.into();
+            let envelope =
+                trust::envelope::Envelope::<trust::snapshot::Timestamp>::parse_untrusted(&role, timestamp.clone());
+            envelope.map_or_else(|_| "a timestamp".to_owned(), |e| format!("timestamp {}", e.unverified().version()))
+        });
+        // A rotation that was seen without what follows it leaves roots alone.
+        timestamp.or_else(|| self.roots.keys().next_back().map(|version| format!("root {version}")))
+    }
+}
+
+/// That a collection is not there is one thing where it never was, and another where this machine has seen it.
+///
+/// # Errors
+/// [`Error::Vanished`]; those of memory.
+pub fn check_never_seen(store: &dyn Store, name: &ImageName, location: String) -> Result<(), Error> {
+    match Remembered::read(&mut *store.open(name)?, &location)?.newest() {
+        Some(seen) => Err(Error::Vanished { name: name.clone(), location, seen }),
+        None => Ok(()),
+    }
+}
+
 /// Something to do to memory.
 #[derive(Debug)]
 enum Effect {
@@ -300,7 +327,10 @@ impl<'a> Source<'a> {
     async fn open(client: &'a Client<'a>, remembered: &'a Remembered, reading: Reading) -> Result<Source<'a>, Error> {
         let known = remembered.head.as_ref().filter(|_| remembered.timestamp.is_some());
         let etag = known.filter(|_| reading == Reading::Conditional).and_then(|mark| mark.etag.as_deref());
-        let point = Point::Tag(Head::tag());
+        let point = match reading {
+            Reading::Remembered(digest) => Point::Digest(digest),
+            Reading::Conditional | Reading::Whole => Point::Tag(Head::tag()),
+        };
         if let Some(mark) = known.filter(|mark| mark.etag.is_none() && reading == Reading::Conditional) {
             // A registry without entity tags still says the digest without sending the manifest.
             let said = client.repository.manifest_head(&point).await.ok().and_then(|said| said.digest);
@@ -322,7 +352,12 @@ impl<'a> Source<'a> {
             })),
             (Conditional::Modified(manifest), _) => {
                 let head = client.parse_head(&manifest)?;
-                let mark = HeadMark { digest: manifest.digest, etag: manifest.etag };
+                let found = HeadMark { digest: manifest.digest, etag: manifest.etag };
+                let mark = match (reading, known) {
+                    // An entity tag that came with a digest says nothing of the tag.
+                    (Reading::Remembered(_), Some(mark)) if mark.digest == found.digest => mark.clone(),
+                    _ => found,
+                };
                 Ok(Self { client, remembered, head: Some(head), mark, failure: None })
             }
         }
@@ -379,11 +414,7 @@ impl Client<'_> {
 
     fn absent(&self, remembered: &Remembered) -> Error {
         let (name, location) = (self.name.clone(), self.repository.location());
-        if let Some(timestamp) = &remembered.timestamp {
-            let role = RoleKind::Timestamp.into();
-            let envelope =
-                trust::envelope::Envelope::<trust::snapshot::Timestamp>::parse_untrusted(&role, timestamp.clone());
-            let seen = envelope.map_or_else(|_| "?".to_owned(), |e| e.unverified().version().to_string());
+        if let Some(seen) = remembered.newest() {
             return Error::Vanished { name, location, seen };
         }
         let known = self.store.collections().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::transfer::TransferError;
 use crate::image::manifest::ManifestError;
 use crate::image::{Digest, ImageName, ReferenceError};
 use crate::trust::policy::PolicyError;
@@ -65,13 +66,13 @@ pub enum Error {
         alias: Option<ImageName>,
     },
     /// The repository had trust data when this machine last looked.
-    #[error("the trust data of `{name}` vanished from {location}: this machine has seen version {seen} of it")]
+    #[error("the trust data of `{name}` vanished from {location}: this machine has seen {seen} of it")]
     Vanished {
         /// The collection.
         name: ImageName,
         /// Where the head was looked for.
         location: String,
-        /// The version of the timestamp that is remembered.
+        /// The newest thing that is remembered of it, a role and its version.
         seen: String,
     },
     /// The repository already has trust data.
@@ -123,6 +124,37 @@ pub enum Error {
         /// How often it was tried.
         attempts: u32,
     },
+    /// Somebody revoked what was being signed.
+    #[error("`{tag}` of `{name}` was revoked while it was being signed, and is not signed")]
+    Overruled {
+        /// The collection.
+        name: ImageName,
+        /// The tag.
+        tag: String,
+    },
+    /// An image did not move.
+    #[error(transparent)]
+    Transfer(Box<TransferError>),
+    /// A destination has trust data that what was to be copied must not replace.
+    #[error("the trust data of `{name}` at {location} was not replaced: {reason}")]
+    Newer {
+        /// The collection.
+        name: ImageName,
+        /// The destination.
+        location: String,
+        /// Why, with the versions.
+        reason: String,
+    },
+    /// A destination has trust data that is not of this collection.
+    #[error("{location} already has trust data that does not verify as that of `{name}`: {source}")]
+    Occupied {
+        /// The collection.
+        name: ImageName,
+        /// The destination.
+        location: String,
+        /// Why it does not.
+        source: Box<Self>,
+    },
     /// What was revoked still verifies.
     #[error("{image} still verifies: {by} vouches for it")]
     StillSigned {
@@ -168,5 +200,14 @@ impl Error {
     /// Wraps a trust error with the collection that it is about.
     pub(crate) fn of(name: &ImageName) -> impl Fn(trust::Error) -> Self + '_ {
         |source| Self::Trust { name: name.clone(), source }
+    }
+}
+
+impl From<TransferError> for Error {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Registry(error) => Self::Registry(error),
+            error => Self::Transfer(Box::new(error)),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::client::{Client, Reading};
+use super::client::{Client, Reading, check_never_seen};
 use super::error::Error;
 use super::publish::{self, random};
 use super::ring::Ring;
@@ -53,20 +53,20 @@ pub struct Initialised {
 /// Makes keys and the collection, publishes it and pins its root.
 ///
 /// # Errors
-/// [`Error::Exists`] where there is trust data already; those of keys, the location and the policy file.
+/// [`Error::Exists`] where there is trust data already, [`Error::Vanished`] where this machine has seen it there; those
+/// of keys, the location and the policy file.
 pub async fn init(world: &World<'_>, ring: &Ring<'_>, request: &Request) -> Result<Initialised, Error> {
     let name = &request.name;
     let ruling = world.rule(name).ok();
     let (root, root_is_new) = root_key(world, ring, request)?;
     let targets = own_key(ring, request, Purpose::Targets)?;
     let online = own_key(ring, request, Purpose::Online)?;
-    for info in [&root, &targets, &online] {
-        ring.signer(&info.id)?;
-    }
+    ring.unlock(|info| [&root, &targets, &online].iter().any(|wanted| wanted.id == info.id))?;
 
     let repository = world.trust_data(name, request.layout.as_deref(), ruling.as_ref())?;
     match repository.manifest(&Point::Tag(Head::tag()), None, manifest::MAX_MANIFEST).await {
-        Err(e) if e.is_not_found() => {}
+        // A collection that vanished is not made anew over what clients remember of it.
+        Err(e) if e.is_not_found() => check_never_seen(world.store, name, repository.location())?,
         Err(e) => return Err(e.into()),
         Ok(_) => return Err(Error::Exists { name: name.clone() }),
     }

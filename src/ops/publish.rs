@@ -8,40 +8,49 @@
 //!    has absorbed its operation and no intent is open; else it begins again, a bounded number of times.
 //!
 //! Why that loses nothing: whoever puts last lists the intents after that, so every acknowledged change is in the head
-//! or is found and merged, with no assumption about time.
+//! or is found and merged, with no assumption about time but one: a publisher gives up long before the intents expire
+//! that it must find.
+//!
+//! A new root is an intent too, and carries the signed root: there is never more than one that follows another root.
+
+mod base;
+mod blobs;
+mod next;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 
-use super::client::{Client, Reading, Updated};
+use self::base::Base;
+use self::blobs::KnownBlobs;
+use self::next::Next;
+use super::client::{Client, Updated};
 use super::error::Error;
-use super::intents::{self, Found, Open};
+use super::intents::{self, Found, Judges};
 use super::ring::Ring;
+use crate::clock::{Clock as _, SystemClock};
 use crate::image::Digest;
 use crate::image::manifest::{MAX_MANIFEST, OCI_MANIFEST};
 use crate::registry::head::{self, Head};
 use crate::registry::{self, Conditional, Point, Repository};
-use crate::trust::draft::{Lifetimes, Signed};
+use crate::trust::draft::Signed;
 use crate::trust::entry::Change;
 use crate::trust::envelope::{Envelope, Metadata};
-use crate::trust::intent::{Absorbed, Intent, OpId};
-use crate::trust::plan::{self, Ground, RoleChange, signed_file};
+use crate::trust::intent::{INTENT_LIFE, Intent, Meant, OpId, ROOT_INTENT_LIFE};
+use crate::trust::plan::{RoleChange, signed_file};
 use crate::trust::role::{RoleKind, RoleName, Version};
 use crate::trust::root::Root;
-use crate::trust::targets::Targets;
-use crate::trust::threshold;
 use crate::trust::update::Trusted;
 
 /// How often a publish begins again before it gives up with nothing lost.
 const MAX_ATTEMPTS: u32 = 64;
 /// The longest pause between two attempts; it grows from a few milliseconds and is random, so that rivals part.
 const MAX_PAUSE: Duration = Duration::from_millis(1500);
-/// The file in the head that lists absorbed operations.
-const ABSORBED: &str = "absorbed.json";
-/// Largest list of absorbed operations read, in bytes.
-const MAX_ABSORBED: u64 = 16 << 20;
+/// How often the registry may fail a PUT of the head that it may have carried out all the same.
+const MAX_DOUBTS: u32 = 3;
 
 /// What a publish is to do.
 #[derive(Debug, Clone, Default)]
@@ -58,12 +67,6 @@ pub struct Work {
     pub wanted: Vec<String>,
     /// Whether roles of whose life half is gone are signed again, as far as their keys are at hand.
     pub due: bool,
-}
-
-impl Work {
-    fn is_upkeep(&self) -> bool {
-        self.changes.is_empty() && self.roles.is_empty() && self.resign.is_empty()
-    }
 }
 
 /// A publish that succeeded.
@@ -85,23 +88,12 @@ pub struct Publisher<'a> {
     pub ring: &'a Ring<'a>,
 }
 
-/// A state ready to be put.
-struct Next {
-    files: BTreeMap<String, Bytes>,
-    targets: Signed,
-    signed: BTreeSet<RoleKind>,
-}
-
 impl Publisher<'_> {
-    fn repository(&self) -> &dyn Repository {
-        &*self.client.repository
-    }
-
     /// Publishes work on the collection's present state.
     ///
     /// # Errors
     /// What a client of the collection would refuse; [`Error::NoSigningKey`]; [`Error::Contended`] when others were
-    /// faster every time; those of the location.
+    /// faster every time; [`Error::Overruled`]; those of the location.
     pub async fn publish(&self, work: &Work) -> Result<Published, Error> {
         self.publish_unless(work, |_| false).await
     }
@@ -111,220 +103,248 @@ impl Publisher<'_> {
     /// # Errors
     /// As for [`Publisher::publish`].
     pub async fn publish_unless(&self, work: &Work, settled: impl Fn(&Trusted) -> bool) -> Result<Published, Error> {
-        let op = OpId::new(random()?);
-        let mut base = self.client.update(&work.wanted, Reading::Whole).await?;
-        if let Some(expected) = work.accept_expired.filter(|digest| *digest != base.head.digest) {
+        let repository: Arc<dyn Repository> = Arc::new(KnownBlobs::before(Arc::clone(&self.client.repository)));
+        let client = Client {
+            name: self.client.name,
+            repository,
+            store: self.client.store,
+            rules: self.client.rules.clone(),
+            floors: self.client.floors.clone(),
+        };
+        let begun = Begun { instant: Instant::now(), clock: SystemClock.now() };
+        let base = Base::read(&client, &work.wanted).await?;
+        if let Some(expected) = work.accept_expired.filter(|digest| *digest != base.over.digest) {
             return Err(Error::Usage(format!(
                 "the head at {} is {}, not the {expected} that was accepted as expired",
-                self.repository().location(),
-                base.head.digest
+                client.repository.location(),
+                base.over.digest
             )));
         }
-        // What is as it should be is no success of somebody who could not have made it so (Notary v1 said it was).
-        let able = self.ring.can_sign(&base.trusted.root.authority(RoleKind::Targets))?;
-        if able && settled(&base.trusted) {
-            return Ok(Published { updated: base, signed: BTreeSet::new(), ignored: Vec::new() });
+        let run = Run {
+            op: new_op(client.rules.now, INTENT_LIFE)?,
+            seen: base.absorbed.removes(),
+            former: base.trusted().root.clone(),
+            versions: versions(base.trusted()),
+            ring: self.ring,
+            root: None,
+            announced: None,
+            signed: BTreeSet::new(),
+            client,
+            work,
+            begun,
+        };
+        run.go(base, settled).await
+    }
+}
+
+/// When a run began, by two clocks: one does not jump, and the other goes on while the machine sleeps.
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    instant: Instant,
+    clock: Timestamp,
+}
+
+/// One publish.
+struct Run<'a> {
+    client: Client<'a>,
+    ring: &'a Ring<'a>,
+    work: &'a Work,
+    begun: Begun,
+    /// The operation of the changes, and of upkeep that changes nothing.
+    op: OpId,
+    /// The removes that its author knew of, and the versions and the root that he saw when he began.
+    seen: BTreeSet<OpId>,
+    versions: BTreeMap<RoleKind, Version>,
+    former: crate::trust::threshold::Verified<Root>,
+    /// The new root of this run, with its operation, once it is signed.
+    root: Option<(OpId, Signed)>,
+    /// Under which root's keys the intent of the changes was laid out.
+    announced: Option<Version>,
+    signed: BTreeSet<RoleKind>,
+}
+
+/// What of the work a base does not hold yet.
+struct Rest {
+    changes: bool,
+    root: bool,
+    resign: BTreeSet<RoleKind>,
+}
+
+impl Rest {
+    fn is_nothing(&self) -> bool {
+        !self.changes && !self.root && self.resign.is_empty()
+    }
+}
+
+impl Run<'_> {
+    fn repository(&self) -> &dyn Repository {
+        &*self.client.repository
+    }
+
+    fn now(&self) -> Timestamp {
+        self.client.rules.now
+    }
+
+    async fn go(mut self, mut base: Base, settled: impl Fn(&Trusted) -> bool) -> Result<Published, Error> {
+        let mut beside = self.beside(&base).await?;
+        // Also what looks settled is not while something waits to be merged.
+        let quiet = beside.is_quiet() && base.over.digest == base.updated.head.digest;
+        // Nor is it a success of somebody who could not have made it so (Notary v1 said it was).
+        let able = self.ring.can_sign(&base.trusted().root.authority(RoleKind::Targets))?;
+        if quiet && able && settled(base.trusted()) {
+            return Ok(self.done(base, beside));
         }
-        let mut beside = if work.is_upkeep() { self.beside(&base).await? } else { Found::default() };
-        let mut signed = BTreeSet::new();
-        let mut announced = false;
+        let mut doubts = 0;
         for attempt in 0..MAX_ATTEMPTS {
-            let absorbed = self.absorbed(&base).await?;
-            let mine = work.changes.is_empty() || absorbed.contains(&op);
-            let rest = Work { changes: if mine { Vec::new() } else { work.changes.clone() }, ..work.clone() };
-            let rest = if attempt > 0 && mine { Work { due: work.due, ..Work::default() } } else { rest };
-            let nothing_due = !rest.due || self.due(&base)?.is_empty();
-            if beside.open.is_empty() && rest.is_upkeep() && nothing_due {
-                intents::clean(self.repository(), &beside, &absorbed, self.client.rules.now).await;
-                return Ok(Published { updated: base, signed, ignored: beside.ignored });
+            let rest = self.rest(&base)?;
+            let restores = base.over.digest != base.updated.head.digest;
+            if beside.is_quiet() && rest.is_nothing() && !restores {
+                self.check_overruled(&base)?;
+                intents::clean(self.repository(), &beside, self.now()).await;
+                return Ok(self.done(base, beside));
             }
-            let next = match self.next(&base, &rest, &op, &beside.open, absorbed).await? {
-                Some(next) => next,
-                // Open intents that only their authors or the holders of their role's keys can merge.
-                None => return Ok(Published { updated: base, signed, ignored: beside.ignored }),
-            };
-            if !announced && !rest.changes.is_empty() {
-                self.announce(&base, &op, &rest.changes, &next.targets).await?;
-                announced = true;
-            }
-            if self.put(&base, &next).await? {
-                signed.extend(next.signed);
+            let next = self.next(&base, &rest, &beside).await?;
+            match next {
+                Some(next) => {
+                    self.check_age(INTENT_LIFE)?;
+                    self.announce(&base, &rest, &next).await?;
+                    match self.put(&base, &next).await {
+                        Ok(true) => self.signed.extend(next.signed),
+                        Ok(false) => {}
+                        // It may have been carried out all the same: what the head says now decides.
+                        Err(Error::Registry(e)) if e.is_transient() && doubts < MAX_DOUBTS => {
+                            tracing::debug!("the head may have been put: {e}");
+                            doubts += 1;
+                        }
+                        Err(e) => return Err(e),
+                    }
+                }
+                // What only the holders of other keys can merge holds up nobody who adds nothing.
+                None if rest.is_nothing() && beside.roots.is_empty() && !restores => return Ok(self.done(base, beside)),
+                None => {}
             }
             // Collect after the PUT, also where somebody else was faster.
-            base = self.client.update(&work.wanted, Reading::Whole).await?;
+            base = Base::read(&self.client, &self.work.wanted).await?;
             beside = self.beside(&base).await?;
-            let settled = beside.open.is_empty() && self.absorbed(&base).await?.contains(&op);
-            if !settled && attempt > 0 {
+            if attempt > 0 && !(beside.is_quiet() && self.rest(&base)?.is_nothing()) {
                 pause(attempt).await?;
             }
         }
-        Err(Error::Contended { name: self.client.name.clone(), attempts: MAX_ATTEMPTS })
+        Err(self.contended(MAX_ATTEMPTS))
     }
 
-    async fn beside(&self, base: &Updated) -> Result<Found, Error> {
-        let absorbed = self.absorbed(base).await?;
-        intents::find(self.repository(), self.client.name, &base.trusted, &absorbed, self.client.rules.now).await
+    fn done(self, base: Base, beside: Found) -> Published {
+        Published { updated: base.updated, signed: self.signed, ignored: beside.ignored }
     }
 
-    /// The operations that a verified state has absorbed: the file that its timestamp binds.
-    async fn absorbed(&self, base: &Updated) -> Result<Absorbed, Error> {
-        let Some(reference) = base.trusted.timestamp.binding().and_then(|binding| binding.absorbed.as_ref()) else {
-            return Ok(Absorbed::default());
-        };
-        let broken = |message: &str| {
-            Error::Registry(registry::Error::Broken {
-                location: self.repository().location(),
-                message: message.to_owned(),
-            })
-        };
-        let head = base.manifest.as_ref().ok_or_else(|| broken("the head was not read"))?;
-        let file = head::read(self.repository(), head, ABSORBED, MAX_ABSORBED).await?;
-        let bytes = file.filter(|bytes| reference.fits(bytes));
-        let bytes = bytes.ok_or_else(|| broken("the list of absorbed operations is not the signed one"))?;
-        Absorbed::parse(&bytes).map_err(Error::of(self.client.name))
+    fn contended(&self, attempts: u32) -> Error {
+        Error::Contended { name: self.client.name.clone(), attempts }
     }
 
-    fn due(&self, base: &Updated) -> Result<BTreeSet<RoleKind>, Error> {
-        let root = &base.trusted.root;
-        let due = plan::due(&base.trusted, &Lifetimes::of_root(root.bytes()), self.client.rules.now);
-        let mut signable = BTreeSet::new();
-        for kind in due {
-            if self.ring.can_sign(&root.authority(kind))? {
-                signable.insert(kind);
-            }
+    async fn beside(&self, base: &Base) -> Result<Found, Error> {
+        let judges = Judges { root: &base.trusted().root, former: &self.former };
+        intents::find(self.repository(), self.client.name, judges, &base.absorbed, self.now()).await
+    }
+
+    /// What its author means, and what he knew when he began; the same in every attempt.
+    fn meant(&self) -> Meant<'_> {
+        Meant {
+            op: self.op,
+            base: self.versions[&RoleKind::Targets],
+            above: self.versions.values().copied().max().unwrap_or(Version::ONE),
+            seen: &self.seen,
+            changes: &self.work.changes,
         }
-        Ok(signable)
     }
 
-    fn ground(&self, lifetimes: Lifetimes) -> Result<Ground<'_>, Error> {
-        let random = u32::from_le_bytes(random()?);
-        Ok(Ground { name: self.client.name, now: self.client.rules.now, lifetimes, random })
-    }
-
-    /// Makes and signs the next state; none where there is nothing that the keys at hand can do.
-    async fn next(
-        &self,
-        base: &Updated,
-        work: &Work,
-        op: &OpId,
-        open: &[Open],
-        mut absorbed: Absorbed,
-    ) -> Result<Option<Next>, Error> {
-        let trusted = &base.trusted;
-        let ground = self.ground(Lifetimes::of_root(trusted.root.bytes()))?;
-        let trust = Error::of(self.client.name);
-        let mut signed = BTreeSet::new();
-        let mut resign = work.resign.clone();
-        if work.due {
+    fn rest(&self, base: &Base) -> Result<Rest, Error> {
+        let present = versions(base.trusted());
+        let mut resign: BTreeSet<RoleKind> =
+            self.work.resign.iter().copied().filter(|kind| present[kind] <= self.versions[kind]).collect();
+        if self.work.due {
             resign.extend(self.due(base)?);
         }
+        let root = &base.trusted().root;
+        let in_force = |change: &RoleChange| {
+            let keys: BTreeSet<_> = root.keys_of(change.kind).map(|(_, key)| key.material()).collect();
+            keys == change.keys.iter().map(crate::trust::Key::material).collect()
+                && root.role(change.kind).threshold.get() == change.threshold
+        };
+        Ok(Rest {
+            changes: !self.work.changes.is_empty() && !base.absorbed.contains(&self.op),
+            root: resign.remove(&RoleKind::Root) || !self.work.roles.iter().all(in_force),
+            resign,
+        })
+    }
 
-        let mut files: BTreeMap<String, Bytes> =
-            base.roots.iter().map(|(version, bytes)| (format!("{version}.root.json"), bytes.clone())).collect();
-        let mut root: Root = (*trusted.root).clone();
-        if !work.roles.is_empty() || resign.contains(&RoleKind::Root) {
-            let unsigned = ground.next_root(&trusted.root, &work.roles).map_err(&trust)?;
-            root = draft_of(&unsigned.clone().seal(&BTreeMap::new()))?;
-            let authorities = [trusted.root.authority(RoleKind::Root), root.authority(RoleKind::Root)];
-            let file = self.ring.sign(self.client.name, unsigned, &authorities).await?;
-            files.insert(file.file_name(), file.bytes);
-            signed.insert(RoleKind::Root);
-            // What the former keys signed need not verify under the new ones.
-            resign.extend(
-                [RoleKind::Timestamp, RoleKind::Snapshot, RoleKind::Targets]
-                    .into_iter()
-                    .filter(|kind| trusted.root.rotates(*kind, &root)),
-            );
-        }
-
-        let present = signed_file(RoleKind::Targets, &trusted.targets);
-        let seen = seen_versions(open);
-        let mut targets = present.clone();
-        if self.ring.can_sign(&root.authority(RoleKind::Targets))? {
-            let changes: Vec<&Change> =
-                work.changes.iter().chain(open.iter().flat_map(|open| &open.intent.changes)).collect();
-            if !changes.is_empty() || resign.contains(&RoleKind::Targets) {
-                let unsigned = ground.next_targets(&present, &changes, &seen).map_err(&trust)?;
-                let authority = root.authority(RoleKind::Targets);
-                targets = self.ring.sign(self.client.name, unsigned, &[authority]).await?;
-                signed.insert(RoleKind::Targets);
+    /// Somebody may have taken away what this run added, before it was acknowledged.
+    fn check_overruled(&self, base: &Base) -> Result<(), Error> {
+        let meant = self.meant();
+        let lost = meant.changes.iter().find(|change| !change.removes() && base.absorbed.overrules(&meant, change));
+        match lost {
+            Some(Change::SetTag { tag, .. }) => {
+                Err(Error::Overruled { name: self.client.name.clone(), tag: tag.clone() })
             }
-            open.iter().for_each(|open| absorbed.add(open.intent.op, open.intent.expires()));
-        } else if !work.changes.is_empty() || resign.contains(&RoleKind::Targets) {
-            return Err(self.no_key(&root, RoleKind::Targets));
-        } else if let Some((theirs, by)) = self.ready_made(&root, &present, open) {
-            // The authors' own file serves where the role's keys are elsewhere.
-            targets = theirs;
-            absorbed.add(by.op, by.expires());
-        } else if signed.is_empty() && resign.is_empty() {
-            return Ok(None);
+            _ => Ok(()),
         }
-        if !work.changes.is_empty() {
-            let expires = self.client.rules.now.checked_add(crate::trust::intent::INTENT_LIFE);
-            absorbed.add(*op, expires.unwrap_or(self.client.rules.now));
-        }
+    }
 
-        let mut snapshot = signed_file(RoleKind::Snapshot, &trusted.snapshot);
-        if targets != present || resign.contains(&RoleKind::Snapshot) {
+    /// A publisher that was asleep may not find the intents any more that it must merge: it gives up in time.
+    fn check_age(&self, life: SignedDuration) -> Result<(), Error> {
+        let asleep = SystemClock.now().duration_since(self.begun.clock);
+        let awake = SignedDuration::try_from(self.begun.instant.elapsed()).unwrap_or(SignedDuration::MAX);
+        if asleep.max(awake) > life / 2 { Err(self.contended(1)) } else { Ok(()) }
+    }
+
+    /// Lays out what this run means, before it touches the head.
+    async fn announce(&mut self, base: &Base, rest: &Rest, next: &Next) -> Result<(), Error> {
+        let root = &base.trusted().root;
+        if rest.changes && self.announced != Some(root.version()) {
+            let meant = Meant { above: self.meant().above.max(next.targets.version), ..self.meant() };
             let unsigned =
-                ground.next_snapshot(Some(&snapshot), std::slice::from_ref(&targets), &[]).map_err(&trust)?;
-            snapshot = self.ring.sign(self.client.name, unsigned, &[root.authority(RoleKind::Snapshot)]).await?;
-            signed.insert(RoleKind::Snapshot);
+                Intent::draft(self.client.name, &RoleName::TARGETS, &meant).map_err(Error::of(self.client.name))?;
+            let intent = self.ring.sign(self.client.name, unsigned, &[root.authority(RoleKind::Targets)]).await?;
+            intents::put(self.repository(), &self.op, &intent, &next.targets).await?;
+            self.announced = Some(root.version());
         }
-        absorbed.prune(self.client.rules.now);
-        let former = signed_file(RoleKind::Timestamp, &trusted.timestamp);
-        let unsigned = ground.next_timestamp(Some(&former), &snapshot, &absorbed, &[]).map_err(&trust)?;
-        let timestamp = self.ring.sign(self.client.name, unsigned, &[root.authority(RoleKind::Timestamp)]).await?;
-        signed.insert(RoleKind::Timestamp);
-        if !absorbed.is_empty() {
-            files.insert(ABSORBED.to_owned(), absorbed.encode());
-        }
-        files.extend([&targets, &snapshot, &timestamp].map(|file| (file.file_name(), file.bytes.clone())));
-        Ok(Some(Next { files, targets, signed }))
+        Ok(())
     }
 
-    fn no_key(&self, root: &Root, kind: RoleKind) -> Error {
-        Error::NoSigningKey {
-            name: self.client.name.clone(),
-            role: kind.to_string(),
-            keys: root.role(kind).keyids.iter().map(crate::trust::KeyId::short).collect(),
-            need: root.role(kind).threshold.get(),
-        }
-    }
-
-    /// The highest role file among open intents that was made from the present one and verifies.
-    fn ready_made<'o>(&self, root: &Root, present: &Signed, open: &'o [Open]) -> Option<(Signed, &'o Intent)> {
-        let authority = root.authority(RoleKind::Targets);
-        let fit = open.iter().filter(|open| open.intent.base == present.version).filter_map(|open| {
-            let envelope = Envelope::<Targets>::parse_untrusted(&RoleName::TARGETS, open.file.clone()?).ok()?;
-            let verified = threshold::verify(&RoleName::TARGETS, envelope, &[authority]).ok()?;
-            let same_collection = verified.binding()?.collection == self.client.name.to_string();
-            let current = verified.version() > present.version && verified.expires() > self.client.rules.now;
-            (same_collection && current).then(|| (signed_file(RoleKind::Targets, &verified), &*open.intent))
-        });
-        fit.max_by_key(|(file, _)| file.version)
-    }
-
-    async fn announce(&self, base: &Updated, op: &OpId, changes: &[Change], targets: &Signed) -> Result<(), Error> {
-        let present = base.trusted.targets.version();
+    /// Lays out a new root before anything else is signed under it, and yields to another one. Two roots that follow
+    /// the same one would part those who saw the first from those who saw the second for ever.
+    async fn claim(&mut self, base: &Base, root: &Signed) -> Result<OpId, Error> {
+        self.check_age(ROOT_INTENT_LIFE)?;
+        let op = new_op(self.now(), ROOT_INTENT_LIFE)?;
+        let meant = Meant { op, changes: &[], base: base.trusted().root.version(), ..self.meant() };
         let unsigned =
-            Intent::draft(self.client.name, *op, &RoleName::TARGETS, present, changes, self.client.rules.now)
-                .map_err(Error::of(self.client.name))?;
-        let authority = base.trusted.root.authority(RoleKind::Targets);
+            Intent::draft(self.client.name, &RoleKind::Root.into(), &meant).map_err(Error::of(self.client.name))?;
+        let authority = base.trusted().root.authority(RoleKind::Root);
         let intent = self.ring.sign(self.client.name, unsigned, &[authority]).await?;
-        intents::put(self.repository(), op, &intent, targets).await
+        intents::put(self.repository(), &op, &intent, root).await?;
+        let rivals = self.beside(base).await?.roots;
+        if rivals.iter().any(|rival| rival.op != op) {
+            if let Err(e) = intents::remove(self.repository(), &intents::tag(&op)).await {
+                tracing::debug!("the intent of a new root stays until it expires: {e}");
+            }
+            return Err(self.contended(1));
+        }
+        Ok(op)
     }
 
-    /// Puts the next head where the base still stands; false where it does not.
-    async fn put(&self, base: &Updated, next: &Next) -> Result<bool, Error> {
-        let draft = build_head(self.repository(), &next.files, self.client.name, base.manifest.as_ref())?;
-        let held: BTreeSet<Digest> =
-            base.manifest.iter().flat_map(|head| head.files().chain(head.former()).map(|layer| layer.digest)).collect();
+    /// Puts the next head where what it replaces still stands; false where it does not.
+    async fn put(&self, base: &Base, next: &Next) -> Result<bool, Error> {
+        let draft = build_head(self.repository(), &next.files, self.client.name, base.updated.manifest.as_ref())?;
+        let held: BTreeSet<Digest> = base
+            .updated
+            .manifest
+            .iter()
+            .flat_map(|head| head.files().chain(head.former()).map(|layer| layer.digest))
+            .collect();
         push_blobs(self.repository(), draft.blobs.into_iter().filter(|blob| !held.contains(&Digest::of(blob)))).await?;
         let point = Point::Tag(Head::tag());
-        let etag = base.head.etag.as_deref();
+        let etag = base.over.etag.as_deref();
         if let Conditional::Modified(present) = self.repository().manifest(&point, etag, MAX_MANIFEST).await? {
-            if present.digest != base.head.digest {
+            if present.digest != base.over.digest {
                 return Ok(false);
             }
         }
@@ -374,13 +394,18 @@ pub(super) fn draft_of(file: &Signed) -> Result<Root, Error> {
     envelope.map(|envelope| envelope.unverified().clone()).map_err(|e| Error::Usage(e.to_string()))
 }
 
-/// The versions of role files in open intents: one version names one content, so the next must differ from all.
-fn seen_versions(open: &[Open]) -> Vec<Version> {
-    let role = RoleName::TARGETS;
-    open.iter()
-        .filter_map(|open| Envelope::<Targets>::parse_untrusted(&role, open.file.clone()?).ok())
-        .map(|envelope| envelope.unverified().version())
-        .collect()
+fn versions(trusted: &Trusted) -> BTreeMap<RoleKind, Version> {
+    BTreeMap::from([
+        (RoleKind::Root, trusted.root.version()),
+        (RoleKind::Timestamp, trusted.timestamp.version()),
+        (RoleKind::Snapshot, trusted.snapshot.version()),
+        (RoleKind::Targets, signed_file(RoleKind::Targets, &trusted.targets).version),
+    ])
+}
+
+fn new_op(now: Timestamp, life: SignedDuration) -> Result<OpId, Error> {
+    let expires = now.checked_add(life).map_err(|e| Error::Usage(e.to_string()))?;
+    Ok(OpId::new(expires, random()?))
 }
 
 async fn pause(attempt: u32) -> Result<(), Error> {

@@ -1,6 +1,8 @@
 //! The keys at hand in one run: unlocked once, then signing whatever role lists them.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::Error;
@@ -35,13 +37,50 @@ impl<'a> Ring<'a> {
 
     /// Unlocks every key that `wanted` names, so that nobody is asked for a passphrase in the middle of a publish.
     ///
+    /// Deriving a key from a passphrase is slow on purpose: what needs no person is done side by side.
+    ///
     /// # Errors
     /// Those of unlocking a key.
     pub fn unlock(&self, wanted: impl Fn(&KeyInfo) -> bool) -> Result<(), Error> {
-        for info in self.store.list()?.iter().filter(|info| wanted(info)) {
-            self.signer(&info.id)?;
+        let held = self.store.list()?;
+        let mut left: Vec<&KeyInfo> = held.iter().filter(|info| wanted(info)).collect();
+        while !left.is_empty() {
+            let silent = |info: &&KeyInfo| !info.encrypted || self.passphrases.at_hand(info);
+            let (silent, asked): (Vec<_>, Vec<_>) = left.into_iter().partition(silent);
+            self.unlock_side_by_side(&silent)?;
+            // One answer may open several keys, so only the first is asked for before looking again.
+            let mut asked = asked.into_iter();
+            if let Some(first) = asked.next() {
+                self.signer(&first.id)?;
+            }
+            left = asked.collect();
         }
         Ok(())
+    }
+
+    /// Unlocks keys on as many threads as there are processors. Of several failures the first in order is told.
+    fn unlock_side_by_side(&self, keys: &[&KeyInfo]) -> Result<(), Error> {
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(keys.len());
+        if threads < 2 {
+            return keys.iter().try_for_each(|info| self.signer(&info.id).map(drop));
+        }
+        let next = AtomicUsize::new(0);
+        let first_failure = Mutex::new(None);
+        let work = || {
+            while let Some((at, info)) = Some(next.fetch_add(1, Relaxed)).and_then(|at| Some((at, keys.get(at)?))) {
+                if let Err(error) = self.signer(&info.id) {
+                    let mut first = first_failure.lock().unwrap_or_else(PoisonError::into_inner);
+                    if first.as_ref().is_none_or(|(earlier, _)| at < *earlier) {
+                        *first = Some((at, error));
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+        match first_failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
     }
 
     /// The signer of a key, unlocked where it was not.
@@ -120,4 +159,55 @@ impl<'a> Ring<'a> {
 
 fn needed(authority: &Authority<'_>) -> usize {
     usize::try_from(authority.role.threshold.get()).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keystore::suite::{Fixed, GOOD, Script};
+    use crate::keystore::{Algorithm, EnvPassphrases, MemoryKeyStore, Purpose};
+
+    fn store(purposes: &[Purpose]) -> MemoryKeyStore {
+        let store = MemoryKeyStore::new();
+        for purpose in purposes {
+            store.generate(Algorithm::Ed25519, purpose.clone(), None, &GOOD).unwrap();
+        }
+        store
+    }
+
+    #[test]
+    fn all_wanted_keys_are_unlocked_and_no_others() {
+        let store = store(&[Purpose::Targets, Purpose::Online, Purpose::Snapshot, Purpose::Root]);
+        let variable = |name: &str| (name == "BOLTSEAL_PASSPHRASE").then(|| GOOD.0.into());
+        let passphrases = EnvPassphrases::new(variable, crate::keystore::NoPrompt);
+        let ring = Ring::new(&store, &passphrases);
+        ring.unlock(|info| info.purpose != Some(Purpose::Root)).unwrap();
+        let unlocked: Vec<_> = ring.unlocked.lock().unwrap().keys().cloned().collect();
+        let wanted = store.list().unwrap().into_iter().filter(|info| info.purpose != Some(Purpose::Root));
+        assert_eq!(unlocked, wanted.map(|info| info.id).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn one_answer_opens_all_keys_of_its_group() {
+        let store = store(&[Purpose::Root, Purpose::Targets, Purpose::Online]);
+        let script = Arc::new(Script::new(["wrong one", GOOD.0, GOOD.0]));
+        let passphrases = EnvPassphrases::new(|_: &str| None, Arc::clone(&script));
+        Ring::new(&store, &passphrases).unlock(|_| true).unwrap();
+        // Two groups, and one wrong answer.
+        assert_eq!(script.asked.lock().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn of_several_wrong_passphrases_the_first_key_is_named() {
+        let store = store(&[Purpose::Targets, Purpose::Online, Purpose::Snapshot, Purpose::Root]);
+        let first = store.list().unwrap().remove(0);
+        for _ in 0..4 {
+            let variable = |name: &str| (name == "BOLTSEAL_PASSPHRASE").then(|| "wrong one".into());
+            let passphrases = EnvPassphrases::new(variable, crate::keystore::NoPrompt);
+            let error = Ring::new(&store, &passphrases).unlock(|_| true).unwrap_err();
+            assert!(error.to_string().contains(&first.label()), "{error}");
+        }
+        let wrong = Fixed("wrong one", "");
+        assert!(Ring::new(&store, &wrong).unlock(|_| true).is_err());
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::client::{Reading, Updated};
+use super::client::{Client, Reading, Updated};
 use super::error::Error;
 use super::world::{Subject, World};
 use crate::image::{Digest, ImageName};
@@ -87,11 +87,21 @@ async fn update(
     ruling: &Ruling,
     paths: &[String],
 ) -> Result<Updated, Error> {
+    update_by(&world.client(name, layout, ruling, Expiry::Enforce)?, ruling, paths, Reading::Conditional).await
+}
+
+/// Brings a client up to date and looks up paths, where the ruling lets anything be verified at all.
+pub(super) async fn update_by(
+    client: &Client<'_>,
+    ruling: &Ruling,
+    paths: &[String],
+    reading: Reading,
+) -> Result<Updated, Error> {
+    let name = client.name;
     if ruling.pins.is_empty() {
         return Err(Error::Forbidden(format!("no scope names a root for `{name}`, so nothing can be verified")));
     }
-    let client = world.client(name, layout, ruling, Expiry::Enforce)?;
-    let updated = client.update(paths, Reading::Conditional).await?;
+    let updated = client.update(paths, reading).await?;
     if ruling.require_memory && !updated.remembered && client.floors.is_empty() {
         return Err(Error::Forbidden(format!(
             "`{name}` is trusted only by a machine that remembers it, and this one has not seen it before"
@@ -117,7 +127,7 @@ async fn judge(
 }
 
 /// Asks what the location serves under the reference, and refuses what differs from the signed digest.
-async fn compare(world: &World<'_>, subject: &Subject, signed: Digest) -> Result<(), Error> {
+pub(super) async fn compare(world: &World<'_>, subject: &Subject, signed: Digest) -> Result<(), Error> {
     let repository = world.images(&subject.reference.name, subject.layout.as_deref())?;
     let point = match (&subject.reference.tag, subject.reference.digest) {
         (Some(tag), None) => Point::Tag(tag.clone()),

@@ -157,9 +157,15 @@ impl World<'_> {
             repository: self.trust_data(name, layout, Some(ruling))?,
             store: self.store,
             rules: Rules { profile, limits: Limits::default(), now: self.now, expiry, breadth: Breadth::Wanted },
+            rules: Rules { profile, limits: limits(), now: self.now, expiry },
             floors: self.checkpoint.floors(name).cloned().unwrap_or_else(BTreeMap::new),
         })
     }
+}
+
+/// The caps of an image client: a search may pass 24 signers, each with a bin, and the bins of `tags`.
+fn limits() -> Limits {
+    Limits { delegated_roles: 64, ..Limits::default() }
 }
 
 /// Unlocks the keys of some roles of a collection, so that nobody is asked for a passphrase once requests have begun:

@@ -235,6 +235,26 @@ pub async fn read(repository: &dyn Repository, head: &Head, name: &str, max: u64
     layer.open(blob, max).map(Some).map_err(fail)
 }
 
+/// The descriptor of a file outside a head, with its blob: the same blob that a head has for it.
+///
+/// # Errors
+/// [`HeadError::Name`] for a name that is no metadata file's.
+pub fn describe(name: &str, file: &Bytes) -> Result<(serde_json::Value, Bytes), HeadError> {
+    let mut blobs = Vec::new();
+    let layer = Layer::make(name, file, INLINE_MAX, &mut blobs)?;
+    let descriptor = serde_json::to_value(Layer { inline: None, ..layer }.descriptor()).unwrap_or_default();
+    Ok((descriptor, blobs.pop().unwrap_or_default()))
+}
+
+/// Reads a descriptor that [`describe`] made; none where it is of another media type.
+///
+/// # Errors
+/// [`HeadError::Malformed`] and the others of a head's layers.
+pub fn described(descriptor: serde_json::Value) -> Result<Option<Layer>, HeadError> {
+    let descriptor = serde_json::from_value(descriptor).map_err(|e| HeadError::Malformed(shown(&e.to_string())))?;
+    Layer::parse(&descriptor)
+}
+
 fn cap_layers(count: usize) -> Result<(), HeadError> {
     if count > MAX_LAYERS {
         return Err(HeadError::TooMuch { what: "the list of files".to_owned(), limit: format!("{MAX_LAYERS} files") });

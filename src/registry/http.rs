@@ -153,6 +153,13 @@ impl Client {
     }
 }
 
+impl Repository {
+    /// Whether the registry is spoken to by plain HTTP.
+    pub fn is_plain(&self) -> bool {
+        self.base.scheme() == "http"
+    }
+}
+
 impl Shared {
     fn is_plain(&self, url: &Url) -> bool {
         let options = &self.options;

@@ -185,6 +185,19 @@ impl Change {
     pub fn is_about_signers(&self) -> bool {
         matches!(self, Self::SetSigner(_) | Self::RemoveSigner { .. } | Self::Block { .. } | Self::Unblock { .. })
     }
+
+    /// Whether it takes away what `add` adds, or a part of it.
+    pub fn beats(&self, add: &Self) -> bool {
+        let Self::SetTag { tag, manifest, children, .. } = add else { return false };
+        match self {
+            Self::SetTag { .. } => false,
+            Self::RemoveTag { tag: removed, .. } => removed == tag,
+            Self::RemoveDigest { digest } => {
+                children.iter().chain([manifest]).any(|described| described.digest == *digest)
+            }
+            Self::RemoveAll => true,
+        }
+    }
 }
 
 /// The entries of one role while they are edited: the `targets` member as JSON.

@@ -27,14 +27,32 @@ pub const INTENT_LIFE: SignedDuration = SignedDuration::from_hours(1);
 /// Most changes in one intent: endless data from whoever can write to the registry.
 const MAX_CHANGES: usize = 200_000;
 
-/// The id of one publish: 128 random bits.
+/// How long the intent of a new root counts: a rotation that was killed holds up those who cannot finish it.
+pub const ROOT_INTENT_LIFE: SignedDuration = SignedDuration::from_mins(10);
+
+/// The id of one publish: the second at which its intent expires in 40 bits, then 88 random ones.
+///
+/// The instant is in the id, and so in the tag, that an intent which counts no more need not be read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId([u8; 16]);
 
 impl OpId {
-    /// An id from random bytes.
-    pub fn new(random: [u8; 16]) -> Self {
-        Self(random)
+    /// An id from random bytes, of an operation whose intent expires at that instant.
+    pub fn new(expires: Timestamp, random: [u8; 11]) -> Self {
+        let mut bytes = [0; 16];
+        let second = u64::try_from(expires.as_second()).unwrap_or(0).to_be_bytes();
+        bytes[..Self::INSTANT].copy_from_slice(&second[8 - Self::INSTANT..]);
+        bytes[Self::INSTANT..].copy_from_slice(&random);
+        Self(bytes)
+    }
+
+    /// How many bytes hold the instant.
+    const INSTANT: usize = 5;
+
+    /// When the operation's intent expires.
+    pub fn expires(&self) -> Timestamp {
+        let second = self.0[..Self::INSTANT].iter().fold(0, |sum, byte| sum << 8 | i64::from(*byte));
+        Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -85,6 +103,12 @@ pub struct Intent {
     pub role: String,
     /// The version of that role that its author saw.
     pub base: Version,
+    /// The highest version of any role that its author saw: whoever merges it goes above.
+    pub above: Version,
+    /// The operations that took something away and that its author knew of. What it adds stands against those, and
+    /// against no other.
+    #[serde(default)]
+    pub seen: BTreeSet<OpId>,
     /// What its author means.
     pub changes: Vec<Change>,
     #[serde(rename = "x-boltseal", default)]
@@ -92,33 +116,64 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// A new intent, to be signed by the keys of `role`.
+    /// A new intent, to be signed by the keys of `role`. It expires when its operation id says.
     ///
     /// # Errors
     /// [`Error::BadEdit`] for more changes than one intent may hold.
-    pub fn draft(
-        collection: &ImageName,
-        op: OpId,
-        role: &RoleName,
-        base: Version,
-        changes: &[Change],
-        now: Timestamp,
-    ) -> Result<Unsigned, Error> {
-        if changes.len() > MAX_CHANGES {
+    pub fn draft(collection: &ImageName, role: &RoleName, meant: &Meant<'_>) -> Result<Unsigned, Error> {
+        if meant.changes.len() > MAX_CHANGES {
             return Err(Error::BadEdit(format!("one publish changes at most {MAX_CHANGES} tags")));
         }
-        let expires = now.checked_add(INTENT_LIFE).map_err(|e| Error::BadEdit(e.to_string()))?;
         Draft::other(
             role.clone(),
             Self::TYPE,
             collection,
             json!({
-                "version": 1, "expires": time::format(expires), "op": op, "role": role.as_str(), "base": base,
-                "changes": changes,
+                "version": 1, "expires": time::format(meant.op.expires()), "op": meant.op, "role": role.as_str(),
+                "base": meant.base, "above": meant.above, "seen": meant.seen, "changes": meant.changes,
             }),
         )
         .close()
     }
+
+    /// What its author means, to be merged.
+    pub fn meant(&self) -> Meant<'_> {
+        Meant { op: self.op, base: self.base, above: self.above, seen: &self.seen, changes: &self.changes }
+    }
+}
+
+/// What the author of an operation means, and what he knew when he began.
+#[derive(Debug, Clone, Copy)]
+pub struct Meant<'a> {
+    /// The operation.
+    pub op: OpId,
+    /// The version of the role that he saw.
+    pub base: Version,
+    /// The highest version of any role that he saw.
+    pub above: Version,
+    /// The operations that took something away and that he knew of.
+    pub seen: &'a BTreeSet<OpId>,
+    /// The changes.
+    pub changes: &'a [Change],
+}
+
+/// The changes of several operations in the order in which they are applied to a state that has absorbed others.
+///
+/// A remove beats an add that did not know of it, whichever is merged first: the absorbed removes of the last hour
+/// are remembered for that. Everything else goes by what its author saw, so that what was begun later counts, also
+/// where somebody died in between and is merged last.
+pub fn merge<'a>(absorbed: &Absorbed, meant: &[Meant<'a>]) -> Vec<&'a Change> {
+    let mut ordered: Vec<&Meant<'a>> = meant.iter().collect();
+    ordered.sort_by_key(|meant| (meant.base, meant.op));
+    let removes = || ordered.iter().flat_map(|meant| meant.changes.iter().filter(|change| change.removes()));
+    let stands = |author: &Meant<'_>, add: &Change| {
+        let others = ordered.iter().filter(|other| other.op != author.op && !author.seen.contains(&other.op));
+        !others.flat_map(|other| other.changes).any(|other| other.beats(add)) && !absorbed.overrules(author, add)
+    };
+    let adds = ordered
+        .iter()
+        .flat_map(|meant| meant.changes.iter().filter(|change| !change.removes() && stands(meant, change)));
+    removes().chain(adds).collect()
 }
 
 impl Metadata for Intent {
@@ -144,9 +199,18 @@ impl Metadata for Intent {
     }
 }
 
-/// The operations that a state has absorbed, with the instants at which their intents expire.
+/// The operations that a state has absorbed, each with the instant at which its intent expires and what it took away.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Absorbed(BTreeMap<OpId, Timestamp>);
+pub struct Absorbed(BTreeMap<OpId, Deed>);
+
+/// What is remembered of an absorbed operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deed {
+    expires: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    removed: Vec<Change>,
+}
 
 impl Absorbed {
     /// Reads the list.
@@ -156,15 +220,14 @@ impl Absorbed {
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let role: RoleName = RoleKind::Timestamp.into();
         let malformed = |reason: String| Error::Malformed { role: role.clone(), reason };
-        let raw: BTreeMap<OpId, String> = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
-        let read = raw.into_iter().map(|(op, at)| Ok((op, time::parse(&at).map_err(malformed)?)));
-        read.collect::<Result<_, Error>>().map(Self)
+        let deeds: BTreeMap<OpId, Deed> = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
+        deeds.values().try_for_each(|deed| time::parse(&deed.expires).map(drop)).map_err(malformed)?;
+        Ok(Self(deeds))
     }
 
     /// Writes the list; equal lists give equal bytes.
     pub fn encode(&self) -> Bytes {
-        let raw: BTreeMap<OpId, String> = self.0.iter().map(|(op, at)| (*op, time::format(*at))).collect();
-        serde_json::to_vec(&raw).unwrap_or_default().into()
+        serde_json::to_vec(&self.0).unwrap_or_default().into()
     }
 
     /// Whether there is none.
@@ -177,18 +240,102 @@ impl Absorbed {
         self.0.contains_key(op)
     }
 
-    /// Notes an operation.
-    pub fn add(&mut self, op: OpId, expires: Timestamp) {
-        self.0.insert(op, expires);
+    /// Notes an operation with its changes.
+    pub fn add(&mut self, op: OpId, changes: &[Change]) {
+        let removed = changes.iter().filter(|change| change.removes()).cloned().collect();
+        self.0.insert(op, Deed { expires: time::format(op.expires()), removed });
     }
 
-    /// The operations whose intents have expired: those may be removed from the registry.
-    pub fn expired(&self, now: Timestamp) -> BTreeSet<OpId> {
-        self.0.iter().filter(|(_, at)| **at <= now).map(|(op, _)| *op).collect()
+    /// The operations that took something away: what an author who begins here knows of.
+    pub fn removes(&self) -> BTreeSet<OpId> {
+        self.0.iter().filter(|(_, deed)| !deed.removed.is_empty()).map(|(op, _)| *op).collect()
+    }
+
+    /// Whether something that the author did not know of took away what he adds.
+    pub fn overrules(&self, author: &Meant<'_>, add: &Change) -> bool {
+        let unknown = self.0.iter().filter(|(op, _)| **op != author.op && !author.seen.contains(*op));
+        unknown.flat_map(|(_, deed)| &deed.removed).any(|removed| removed.beats(add))
+    }
+
+    /// Whether it holds an operation that `other`, a later state, would still hold had it ever known it.
+    pub fn exceeds(&self, other: &Self, now: Timestamp) -> bool {
+        self.0.keys().any(|op| op.expires() > now && !other.contains(op))
     }
 
     /// Drops what has expired: an expired intent counts no more, also when somebody lays it out again.
     pub fn prune(&mut self, now: Timestamp) {
-        self.0.retain(|_, at| *at > now);
+        self.0.retain(|op, _| op.expires() > now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Digest;
+    use crate::trust::entry::Described;
+
+    fn op(number: u8) -> OpId {
+        OpId::new(Timestamp::from_second(1_800_000_000).unwrap(), [number; 11])
+    }
+
+    fn set(tag: &str, content: u8) -> Change {
+        let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
+        let manifest = Described { digest: Digest::of(&[content]), length: 1, media_type };
+        let (children, annotations) = (Vec::new(), BTreeMap::new());
+        Change::SetTag { tag: tag.to_owned(), manifest, children, annotations, supersede: false }
+    }
+
+    fn remove(tag: &str) -> Change {
+        Change::RemoveTag { tag: tag.to_owned(), all_digests: false }
+    }
+
+    fn meant<'a>(number: u8, base: u64, seen: &'a BTreeSet<OpId>, changes: &'a [Change]) -> Meant<'a> {
+        let base = Version::new(base).unwrap();
+        Meant { op: op(number), base, above: base, seen, changes }
+    }
+
+    #[test]
+    fn an_operation_id_tells_when_its_intent_expires() {
+        assert_eq!(op(7).expires().as_second(), 1_800_000_000);
+        assert_eq!(op(7).to_string().parse(), Ok(op(7)));
+        assert!(OpId::new(Timestamp::from_second(1_900_000_000).unwrap(), [0; 11]) > op(255));
+    }
+
+    #[test]
+    fn a_remove_beats_an_add_that_did_not_know_of_it_and_no_other() {
+        let (none, knows) = (BTreeSet::new(), BTreeSet::from([op(1)]));
+        let (removes, adds, other) = ([remove("1.0")], [set("1.0", 1)], [set("2.0", 2)]);
+        let removal = meant(1, 1, &none, &removes);
+        let late = [removal, meant(2, 1, &none, &adds), meant(3, 1, &none, &other)];
+        assert_eq!(merge(&Absorbed::default(), &late), [&removes[0], &other[0]]);
+        let after = [meant(2, 5, &knows, &adds), removal];
+        assert_eq!(merge(&Absorbed::default(), &after), [&removes[0], &adds[0]]);
+
+        let mut absorbed = Absorbed::default();
+        absorbed.add(op(1), &removes);
+        assert_eq!(merge(&absorbed, &[meant(2, 9, &none, &adds)]), Vec::<&Change>::new());
+        assert_eq!(merge(&absorbed, &[meant(2, 1, &knows, &adds)]), [&adds[0]]);
+        assert_eq!(absorbed.removes(), knows);
+    }
+
+    #[test]
+    fn what_was_begun_later_counts_whoever_is_merged_first() {
+        let none = BTreeSet::new();
+        let (early, late) = ([set("1.0", 1)], [set("1.0", 2)]);
+        let both = [meant(9, 7, &none, &late), meant(1, 7, &none, &early), meant(2, 3, &none, &early)];
+        assert_eq!(merge(&Absorbed::default(), &both), [&early[0], &early[0], &late[0]]);
+    }
+
+    #[test]
+    fn what_is_absorbed_is_remembered_until_it_expires() {
+        let mut absorbed = Absorbed::default();
+        absorbed.add(op(1), &[remove("1.0"), set("2.0", 1)]);
+        let read = Absorbed::parse(&absorbed.encode()).unwrap();
+        assert_eq!(read, absorbed);
+        assert!(read.contains(&op(1)) && !read.exceeds(&absorbed, Timestamp::MIN));
+        assert!(read.exceeds(&Absorbed::default(), Timestamp::MIN));
+        assert!(!read.exceeds(&Absorbed::default(), op(1).expires()));
+        absorbed.prune(op(1).expires());
+        assert!(absorbed.is_empty());
     }
 }

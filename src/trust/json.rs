@@ -306,6 +306,14 @@ mod tests {
         }
 
         #[test]
+        fn text_that_is_called_canonical_is_what_the_encoder_writes(text in "[\\[\\]{}:,\"\\\\0-9a-c\u{e9} \ntrufalsn-]{0,24}") {
+            if check(&text) == Ok(Form::Canonical) {
+                let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+                proptest::prop_assert_eq!(canonical::encode(&value), text.as_bytes());
+            }
+        }
+
+        #[test]
         fn never_panics_and_never_accepts_what_serde_json_refuses(text in ".{0,60}") {
             if check(&text).is_ok() {
                 proptest::prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());

@@ -227,7 +227,12 @@ fn ed25519_public(text: &str) -> Result<[u8; 32], String> {
 }
 
 fn p256_public(text: &str) -> Result<Vec<u8>, String> {
-    let key = p256::PublicKey::from_public_key_pem(text).map_err(|e| format!("an ECDSA key is no P-256 key: {e}"))?;
+    // Repositories made by go-tuf's first version, the early Sigstore roots among them, hold the point itself in hex.
+    let point = hex::decode(text).ok().and_then(|point| p256::PublicKey::from_sec1_bytes(&point).ok());
+    let key = match point {
+        Some(key) => key,
+        None => p256::PublicKey::from_public_key_pem(text).map_err(|e| format!("an ECDSA key is no P-256 key: {e}"))?,
+    };
     Ok(key.to_sec1_point(false).as_bytes().to_vec())
 }
 
@@ -281,6 +286,18 @@ mod tests {
 
     fn read(keytype: &str, scheme: &str, public: &str) -> Result<Key, serde_json::Error> {
         serde_json::from_value(serde_json::json!({"keytype": keytype, "scheme": scheme, "keyval": {"public": public}}))
+    }
+
+    #[test]
+    fn a_p256_point_in_hex_is_the_key_that_its_pem_is() {
+        let pem = Key::from_public_pem(P256).unwrap();
+        let Material::P256(point) = pem.material() else { panic!("another algorithm") };
+        let object = |public: String| serde_json::json!({"keytype": "ecdsa-sha2-nistp256", "scheme": "ecdsa-sha2-nistp256", "keyval": {"public": public}});
+        let hex_key: Key = serde_json::from_value(object(hex::encode(point))).unwrap();
+        assert_eq!(hex_key.material(), pem.material());
+        let mut off_curve = point.clone();
+        off_curve[64] ^= 1;
+        assert!(serde_json::from_value::<Key>(object(hex::encode(off_curve))).is_err());
     }
 
     #[test]

@@ -44,8 +44,12 @@ pub struct RoleChange {
 
 impl Ground<'_> {
     /// The version of the next file of a role, above every one seen.
+    ///
+    /// It also goes by the clock: a publisher who was slow has not seen what others signed meanwhile. So his file is
+    /// lower than theirs, which readers notice, and what he signs later to make it good is higher, which heals it.
     fn next_version(&self, role: &RoleName, seen: impl IntoIterator<Item = Version>) -> Result<Version, Error> {
-        Version::next_publish(seen, self.random).ok_or_else(|| Error::VersionsExhausted { role: role.clone() })
+        Version::next_publish(seen.into_iter().chain([Version::before_second(self.now.as_second())]), self.random)
+            .ok_or_else(|| Error::VersionsExhausted { role: role.clone() })
     }
 
     fn close(&self, mut draft: Draft, version: Version) -> Result<Unsigned, Error> {
@@ -92,15 +96,15 @@ impl Ground<'_> {
         self.close(draft, version)
     }
 
-    /// The targets role after `base`, with every change applied: those that add first, so that a remove beats an add.
+    /// The targets role after `base`, with every change applied in the given order: that of
+    /// [`merge`](super::intent::merge), by which a remove beats an add.
     ///
     /// # Errors
     /// [`Error::BadEdit`] for a change that cannot be made; [`Error::VersionsExhausted`].
     pub fn next_targets(&self, base: &Signed, changes: &[&Change], seen: &[Version]) -> Result<Unsigned, Error> {
         let mut draft = Draft::of(&base.role, &base.bytes)?;
         let mut entries = Entries::edit(self.name, draft.entries(), self.now);
-        let (removes, adds): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(|change| change.removes());
-        adds.into_iter().chain(removes).try_for_each(|change| entries.apply(change))?;
+        changes.iter().try_for_each(|change| entries.apply(change))?;
         let version = self.next_version(&base.role, seen.iter().copied().chain([base.version]))?;
         self.close(draft, version)
     }

@@ -142,6 +142,15 @@ impl Version {
         self.get() >> Self::RANDOM_BITS
     }
 
+    /// The highest version of everything signed before that second of the calendar, as clocks go. Years from 2106 on
+    /// count as 2106: one clock that far off must not use up the versions there are.
+    pub fn before_second(second: i64) -> Self {
+        let second = u32::try_from(second.max(0)).unwrap_or(u32::MAX);
+        Self::new(u64::from(second) << Self::RANDOM_BITS)
+            .and_then(|version| Self::new(version.get() - 1))
+            .unwrap_or(Self::ONE)
+    }
+
     /// The version of the next publish above all of `seen`: (highest major + 1) * 2^20 + 20 bits of `random`, so
     /// that two publishers who build on one base do not give one version to two contents (docs/format.md).
     ///
@@ -173,6 +182,16 @@ mod tests {
         assert_eq!(Version::next_publish([], 0).unwrap().get(), 1 << 20);
         assert_eq!(Version::next_publish([Version::new(u64::MAX).unwrap()], 0), None);
         assert_eq!(Version::next_publish([Version::new((1 << 53) - 1).unwrap()], 0), None);
+    }
+
+    #[test]
+    fn what_is_signed_later_outranks_what_was_signed_earlier_and_not_seen() {
+        let next = |second, random| Version::next_publish([Version::before_second(second)], random).unwrap();
+        assert!(next(1_800_000_001, 0) > next(1_800_000_000, u32::MAX));
+        assert_eq!(next(1_800_000_000, 0).major(), 1_800_000_000);
+        let far = next(i64::MAX, 0);
+        assert!(Version::next_publish([far], 0).is_some());
+        assert_eq!(Version::before_second(-5), Version::ONE);
     }
 
     #[test]

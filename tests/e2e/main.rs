@@ -9,17 +9,24 @@ mod http;
 mod image;
 mod machine;
 mod process;
+#[path = "servers/proxy.rs"]
+mod proxy;
 mod scene;
 mod servers;
 mod tls;
+mod yard;
 
 mod access;
 mod attacks;
 mod bad_input;
+mod concurrency;
+mod crash;
+mod gc;
 mod guides;
 mod harness;
 mod keys;
 mod layouts;
 mod main_job;
 mod platforms;
+mod pull;
 mod time;

@@ -5,5 +5,7 @@
 // Private modules of a test binary: `pub` there says "for other tests".
 #![allow(unreachable_pub)]
 
+mod docs;
 mod http;
+mod spine;
 mod support;

@@ -67,12 +67,14 @@ impl From<keystore::Error> for Failure {
             | E::Ambiguous(_)
             | E::WrongPassphrase(_)
             | E::NoPassphrase(_)
+            | E::WrongPin(_)
+            | E::NoPin(_)
             | E::TooShort(_)
             | E::Differ(_)
             | E::Exposed { .. }
             | E::Unusable { .. }
             | E::Device { .. } => Exit::Key,
-            E::ShortId(_) | E::Variable { .. } | E::NoPurpose(_) => Exit::Usage,
+            E::ShortId(_) | E::Variable { .. } | E::NoPurpose(_) | E::Refused { .. } => Exit::Usage,
             E::Exists(_) | E::Io { .. } | E::Locked { .. } => Exit::Failed,
         };
         let mut failure = Self { exit, message: error.to_string(), hints: error.hints() };

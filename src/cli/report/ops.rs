@@ -4,6 +4,7 @@ use super::layers::WAIT;
 use super::{Exit, Failure};
 use crate::image::ImageName;
 use crate::ops::error::Error;
+use crate::ops::transfer::TransferError;
 use crate::ops::trust as pins;
 use crate::store;
 use crate::trust::verdict::Refusal;
@@ -52,6 +53,15 @@ impl From<&Error> for Failure {
             Error::NoSigningKey { .. } => Self::new(Exit::Key, message)
                 .hint("`boltseal key list` shows what is at hand; `--key FILE` uses a key for one run"),
             Error::Contended { .. } => Self::new(Exit::Contended, message).hint("nothing is lost: try again"),
+            Error::Overruled { .. } => {
+                Self::new(Exit::Contended, message).hint("sign it again where it is to be signed all the same")
+            }
+            Error::Transfer(e) => Self::from(&**e),
+            Error::Newer { .. } => Self::new(Exit::RolledBack, message)
+                .hint("copy from a location that is up to date, or the other way round")
+                .hint("if somebody spoilt the destination, delete the tag `trust.tuf` there first"),
+            Error::Occupied { source, .. } => Self::new(Self::from(&**source).exit, message)
+                .hint("choose another destination, or delete the tag `trust.tuf` there first"),
             Error::StillSigned { .. } => Self::failed(message).hint("whoever holds that role's key must revoke it too"),
             Error::Expiring { role, .. } => {
                 Self::failed(message).hint(format!("run `boltseal refresh` where the {role} key is at hand"))
@@ -84,6 +94,18 @@ impl From<&Refusal> for Failure {
                 Self::new(Exit::Policy, message).hint("`tags` in the policy's scope says which tags are trusted")
             }
             Refusal::Trust(e) => e.clone().into(),
+        }
+    }
+}
+
+impl From<&TransferError> for Failure {
+    fn from(error: &TransferError) -> Self {
+        let message = error.to_string();
+        match error {
+            TransferError::Registry(e) => e.clone().into(),
+            TransferError::Manifest { .. } | TransferError::TooMuch { .. } => Self::failed(message),
+            TransferError::Differs { .. } => Self::new(Exit::WrongBytes, message)
+                .hint("the index and what it lists do not belong together: push the image again and sign it"),
         }
     }
 }

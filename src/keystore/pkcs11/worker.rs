@@ -1,0 +1,94 @@
+//! A thread that talks to one token. Calls into a module cannot be broken off, so whoever asked stops waiting instead.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::Place;
+use super::token::{Token, shown};
+use crate::keystore::Error;
+
+/// How long an end waits for the sessions to be closed.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// The token's thread, started with the first call.
+pub(super) struct Worker {
+    place: Place,
+    /// One call at a time: those who wait for their turn do not use up their time.
+    thread: Mutex<Option<Thread>>,
+    /// Whether a call that nobody waits for any more is still under way.
+    late: Arc<AtomicBool>,
+}
+
+struct Thread {
+    calls: Sender<Box<dyn FnOnce(&mut Token) + Send>>,
+    /// Says that the thread is at its end, by closing.
+    ended: Receiver<()>,
+}
+
+impl Worker {
+    pub(super) fn new(place: Place) -> Self {
+        Self { place, thread: Mutex::default(), late: Arc::default() }
+    }
+
+    /// Does something with the token.
+    ///
+    /// # Errors
+    /// Those of the call, and [`Error::Device`] where it does not end in time.
+    pub(super) fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Token) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let failed = |message: String| Error::Device { name: shown(&self.place), message };
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.late.load(SeqCst) {
+            return Err(failed("it still has not answered an earlier call".to_owned()));
+        }
+        let (sender, receiver) = channel();
+        let late = Arc::clone(&self.late);
+        let call = Box::new(move |token: &mut Token| {
+            // Nobody listens once the deadline is over.
+            let _ = sender.send(call(token));
+            late.store(false, SeqCst);
+        });
+        let running = thread.get_or_insert_with(|| start(self.place.clone()));
+        let sent = running.calls.send(call);
+        match sent.map_or(Err(RecvTimeoutError::Disconnected), |()| receiver.recv_timeout(self.place.deadline)) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => {
+                self.late.store(true, SeqCst);
+                Err(failed(format!("it did not answer within {} s", self.place.deadline.as_secs())))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                *thread = None;
+                Err(failed("the thread that talks to it broke off".to_owned()))
+            }
+        }
+    }
+}
+
+fn start(place: Place) -> Thread {
+    let (calls, incoming) = channel::<Box<dyn FnOnce(&mut Token) + Send>>();
+    let (alive, ended) = channel();
+    thread::spawn(move || {
+        let _alive = alive;
+        let mut token = Token::new(place);
+        incoming.into_iter().for_each(|call| call(&mut token));
+    });
+    Thread { calls, ended }
+}
+
+impl Drop for Worker {
+    /// Sessions are closed before the process ends: a module that is talked to while it is taken down may crash.
+    fn drop(&mut self) {
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Thread { calls, ended }) = thread {
+            drop(calls);
+            if !self.late.load(SeqCst) {
+                let _ = ended.recv_timeout(CLOSING);
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The documentation tells the truth: its commands run, its JSON is what the program writes, its files verify.
+
+mod book;
+mod cli;
+mod format;
+mod guides;
+mod scene;
+mod schema;

@@ -1,0 +1,42 @@
+//! The guides do what they say: blocks marked `sh run` are run, in order, in one shell.
+
+use super::book::{blocks, page};
+use super::scene::{NAME, Scene};
+
+/// The blocks of a page that are run, joined.
+fn script(path: &str) -> String {
+    let script: String =
+        blocks(&page(path)).into_iter().filter(|block| block.info == "sh run").map(|block| block.text).collect();
+    assert!(!script.is_empty(), "{path} has nothing to run");
+    script
+}
+
+#[test]
+fn the_guide_to_the_first_signature_signs_moves_and_takes_back() {
+    let scene = Scene::new();
+    let printed = scene.machine("publisher").script(&script("docs/guides/first-signature.md"));
+    assert!(printed.contains(&format!("  {NAME}:1.0\n")), "{printed}");
+    assert!(printed.contains(&format!("{NAME}@sha256:")), "{printed}");
+}
+
+#[test]
+fn the_guide_for_servers_verifies_what_another_machine_signed() {
+    let scene = Scene::new();
+    let publisher = scene.machine("publisher");
+    publisher.done(&["init", NAME]);
+    publisher.done(&["sign", &format!("{NAME}:1.0"), &format!("{NAME}:2.0")]);
+    let server = scene.machine("server");
+    let root = publisher.script("boltseal key list | awk '$2 == \"root\" { print $1 }'");
+    std::fs::write(server.work().join("root-id"), root).unwrap();
+    let printed = server.script(&script("docs/guides/verify-on-servers.md"));
+    assert!(printed.contains(&format!("{NAME}@sha256:")), "{printed}");
+}
+
+#[test]
+fn the_guide_to_keys_backs_up_restores_and_rotates() {
+    let scene = Scene::new();
+    let publisher = scene.machine("publisher");
+    publisher.done(&["init", NAME]);
+    publisher.done(&["sign", &format!("{NAME}:1.0")]);
+    publisher.script(&script("docs/guides/keys.md"));
+}
