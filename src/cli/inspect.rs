@@ -56,9 +56,9 @@ fn show(found: &Collection, console: &Console) {
     } else {
         let rows = found.tags.iter().map(|tag| {
             let notes: Vec<_> = tag.annotations.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            [tag.tag.clone(), tag.digest.to_string(), tag.signer.clone(), notes.join(" ")]
+            [tag.tag.clone(), tag.digest.to_string(), tag.signers.join(", "), notes.join(" ")]
         });
-        out.table(&["TAG", "DIGEST", "SIGNER", "NOTES"], rows);
+        out.table(&["TAG", "DIGEST", "SIGNED BY", "NOTES"], rows);
     }
     out.table(&["ROLE", "VERSION", "EXPIRES", "STATE", "KEYS", "AT HAND"], role_rows(found));
     found.notices.iter().for_each(|notice| console.talk.warn(notice));
@@ -98,7 +98,7 @@ pub(super) fn document(found: &Collection) -> Value {
     };
     let tag = |tag: &ops::SignedTag| {
         json!({
-            "tag": tag.tag, "digest": tag.digest, "media_type": tag.media_type, "signers": [tag.signer],
+            "tag": tag.tag, "digest": tag.digest, "media_type": tag.media_type, "signers": tag.signers,
             "annotations": tag.annotations,
         })
     };
@@ -111,14 +111,18 @@ pub(super) fn document(found: &Collection) -> Value {
     })
 }
 
+/// Docker's name for the targets keys, and the signers' own.
+fn docker_signers(signers: &[String]) -> Vec<&str> {
+    signers.iter().map(|signer| if signer == "targets" { "Repo Admin" } else { signer }).collect()
+}
+
 /// What `docker trust inspect` prints (docker CLI 28): digests without algorithm, administrative keys by name.
 fn docker_form(found: &Collection) -> Value {
     let keys = |kind: RoleKind| -> Vec<Value> {
         let role = found.roles.iter().find(|role| role.kind == kind);
         role.map(|role| role.keys.iter().map(|id| json!({"ID": id.as_str()})).collect()).unwrap_or_default()
     };
-    let tag =
-        |tag: &ops::SignedTag| json!({"SignedTag": tag.tag, "Digest": tag.digest.hex(), "Signers": ["Repo Admin"]});
+    let tag = |tag: &ops::SignedTag| json!({"SignedTag": tag.tag, "Digest": tag.digest.hex(), "Signers": docker_signers(&tag.signers)});
     json!([{
         "Name": found.name.to_string(),
         "SignedTags": found.tags.iter().map(tag).collect::<Vec<_>>(),

@@ -43,6 +43,10 @@ pub struct Args {
     #[arg(long)]
     pub supersede: bool,
 
+    /// Sign in this role, `targets` or a signer, instead of all that may and whose keys are at hand
+    #[arg(long = "as", value_name = "ROLE")]
+    pub role: Option<String>,
+
     /// Note something in the tags' entries; shown by `verify` and `inspect`; repeatable
     #[arg(long = "annotation", value_name = "KEY=VALUE")]
     pub annotations: Vec<NoteArg>,
@@ -184,7 +188,8 @@ pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
         images.push(Image { built: args.built.read(&subject.reference)?, subject });
     }
     let annotations = args.annotations.iter().map(|note| (note.key.clone(), note.value.clone())).collect();
-    let options = Options { supersede: args.supersede, annotations, accept_expired: args.accept_expired };
+    let options =
+        Options { supersede: args.supersede, annotations, role: args.role, accept_expired: args.accept_expired };
     let signed = ops::sign(&world, &ring, &images, &options).await.map_err(|error| with_beginning(&error))?;
     report(&signed, &session.console);
     Ok(Outcome::Done)

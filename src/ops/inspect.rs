@@ -1,12 +1,13 @@
 //! `inspect` and `status`: what a collection says, who may say it, and until when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::client::{Reading, Updated};
 use super::error::Error;
+use super::sign::{is_blocked, signers};
 use super::verify::notices;
 use super::world::World;
 use crate::image::{Digest, ImageName};
@@ -18,7 +19,8 @@ use crate::trust::key::KeyId;
 use crate::trust::pin::Pin;
 use crate::trust::plan;
 use crate::trust::role::RoleName;
-use crate::trust::update::Expiry;
+use crate::trust::targets::Targets;
+use crate::trust::update::{Breadth, Expiry, Trusted};
 
 /// What a collection says.
 #[derive(Debug)]
@@ -50,8 +52,8 @@ pub struct SignedTag {
     pub digest: Digest,
     /// The media type.
     pub media_type: String,
-    /// Who vouches.
-    pub signer: String,
+    /// Who vouches: `targets` and signers, the one who answers first.
+    pub signers: Vec<String>,
     /// The signer's notes.
     pub annotations: BTreeMap<String, String>,
 }
@@ -102,40 +104,57 @@ pub async fn inspect(
         Stale::Refuse => Expiry::Enforce,
         Stale::Show => Expiry::UnsafeIgnore,
     };
-    let client = world.client(name, layout, &ruling, expiry)?;
+    let mut client = world.client(name, layout, &ruling, expiry)?;
+    client.rules.breadth = Breadth::Signers;
     let updated = client.update(&[], Reading::Conditional).await?;
     let mut notices = notices(&updated);
     notices
         .extend(retired_pins(&updated, &ruling.pins.iter().filter_map(|p| Pin::of_policy(p).ok()).collect::<Vec<_>>()));
     let trusted = &updated.trusted;
     let prefix = format!("{name}:");
-    let mut tags = Vec::new();
-    let mut manifests = 0;
-    for (path, target) in trusted.targets.iter() {
-        let entry = Entry::of(&RoleName::TARGETS, path, target).map_err(Error::of(name))?;
-        let Some(tag) = path.strip_prefix(&prefix) else {
-            manifests += 1;
-            continue;
-        };
-        tags.push(SignedTag {
-            tag: tag.to_owned(),
-            digest: entry.manifest.digest,
-            media_type: entry.manifest.media_type,
-            signer: RoleName::TARGETS.to_string(),
-            annotations: entry.custom.annotations,
-        });
+    let mut tags: BTreeMap<String, SignedTag> = BTreeMap::new();
+    let mut manifests = BTreeSet::new();
+    for (signer, metadata) in voices(trusted) {
+        let blocked = |path: &str| signer != RoleName::TARGETS.as_str() && is_blocked(trusted, path);
+        for (path, target) in metadata.iter().filter(|(path, _)| !blocked(path)) {
+            let entry = Entry::of(&RoleName::TARGETS, path, target).map_err(Error::of(name))?;
+            let Some(tag) = path.strip_prefix(&prefix) else {
+                manifests.insert(entry.manifest.digest);
+                continue;
+            };
+            // The first who is asked answers; others count as vouching where they say the same.
+            let digest = entry.manifest.digest;
+            let known = tags.entry(tag.to_owned()).or_insert_with(|| SignedTag {
+                tag: tag.to_owned(),
+                digest,
+                media_type: entry.manifest.media_type,
+                signers: Vec::new(),
+                annotations: entry.custom.annotations,
+            });
+            if known.digest == digest {
+                known.signers.push(signer.clone());
+            }
+        }
     }
     let signed_at = trusted.timestamp_time();
     Ok(Collection {
         name: name.clone(),
         location: client.repository.location(),
         head: updated.head.digest,
-        tags,
-        manifests,
+        tags: tags.into_values().collect(),
+        manifests: manifests.len(),
         roles: roles(world, keys, &updated)?,
         signed_at,
         notices,
     })
+}
+
+/// Whoever may answer, in the order in which they are asked: what is blocked is answered by none of the signers.
+fn voices(trusted: &Trusted) -> Vec<(String, &Targets)> {
+    let signers = signers(trusted).filter_map(|delegation| {
+        trusted.signer(delegation.name()).map(|metadata| (delegation.name().to_owned(), &**metadata))
+    });
+    std::iter::once((RoleName::TARGETS.to_string(), &*trusted.targets)).chain(signers).collect()
 }
 
 fn roles(world: &World<'_>, keys: &dyn KeyStore, updated: &Updated) -> Result<Vec<Role>, Error> {

@@ -22,6 +22,7 @@ use crate::trust::envelope::{Envelope, Metadata, check_binding};
 use crate::trust::intent::{Absorbed, Intent, OpId};
 use crate::trust::role::RoleKind;
 use crate::trust::root::Root;
+use crate::trust::targets::Targets;
 use crate::trust::threshold::{self, Authority, Verified};
 use crate::trust::{self, RoleName};
 
@@ -89,6 +90,8 @@ impl Found {
 pub struct Judges<'a> {
     /// The trusted root.
     pub root: &'a Verified<Root>,
+    /// The trusted targets role, which says who the signers are.
+    pub targets: &'a Targets,
     /// The root from which this run began: what its targets keys meant is not lost to the run that rotates them.
     pub former: &'a Root,
 }
@@ -276,7 +279,7 @@ async fn read(
     };
     let intent = verify(name, judges, op, bytes, now)?;
     let file = wire.layers.into_iter().find_map(|layer| head::described(layer).ok().flatten());
-    if intent.role == RoleKind::Targets.as_str() {
+    if intent.role != RoleKind::Root.as_str() {
         return Ok(Read::Open(Box::new(Open { intent, file })));
     }
     let file = fetch(repository, &file.ok_or_else(|| ignored("it holds no root"))?).await?;
@@ -325,14 +328,20 @@ fn verify(
     let malformed = |reason: &str| trust::Error::Malformed { role: role.clone(), reason: reason.to_owned() };
     let parse = || Envelope::<Intent>::parse_untrusted(&role, bytes.clone());
     let by = |authority: Authority<'_>| threshold::verify(&role, parse()?, &[authority]);
-    let kind = match parse()?.unverified().role.parse() {
-        Ok(kind @ (RoleKind::Targets | RoleKind::Root)) => kind,
-        _ => return Err(malformed("the intent is about a role that has none")),
+    let about = parse()?.unverified().role.clone();
+    let intent = match about.parse() {
+        Ok(kind @ (RoleKind::Targets | RoleKind::Root)) => by(judges.root.authority(kind)).or_else(|e| match kind {
+            RoleKind::Targets => by(judges.former.authority(kind)).map_err(|_| e),
+            _ => Err(e),
+        })?,
+        Ok(_) => return Err(malformed("the intent is about a role that has none")),
+        Err(()) => {
+            let delegated = RoleName::delegated(&about).and_then(|role| judges.targets.delegations()?.authority(&role));
+            let (keys, role) =
+                delegated.ok_or_else(|| malformed("the intent is about a role that is not delegated"))?;
+            by(Authority { keys, role: &role, whose: None })?
+        }
     };
-    let intent = by(judges.root.authority(kind)).or_else(|e| match kind {
-        RoleKind::Targets => by(judges.former.authority(kind)).map_err(|_| e),
-        _ => Err(e),
-    })?;
     check_binding(&role, intent.binding(), name)?;
     if intent.op != *op {
         return Err(malformed("the intent is of another operation than its tag"));

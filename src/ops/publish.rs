@@ -43,7 +43,9 @@ use crate::trust::intent::{INTENT_LIFE, Intent, Meant, OpId, ROOT_INTENT_LIFE};
 use crate::trust::plan::{RoleChange, signed_file};
 use crate::trust::role::{RoleKind, RoleName, Version};
 use crate::trust::root::Root;
-use crate::trust::update::Trusted;
+use crate::trust::targets::Targets;
+use crate::trust::threshold::{Authority, Keys, RoleKeys};
+use crate::trust::update::{Breadth, Rules, Trusted};
 
 /// How often a publish begins again before it gives up with nothing lost.
 const MAX_ATTEMPTS: u32 = 64;
@@ -53,9 +55,11 @@ const MAX_PAUSE: Duration = Duration::from_millis(1500);
 const MAX_DOUBTS: u32 = 3;
 
 /// What a publish is to do.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Work {
-    /// Changes of entries, signed by the targets keys.
+    /// The role that the changes are made in.
+    pub role: RoleName,
+    /// Changes of entries, signed by the role's keys.
     pub changes: Vec<Change>,
     /// New keys for top-level roles.
     pub roles: Vec<RoleChange>,
@@ -67,6 +71,20 @@ pub struct Work {
     pub wanted: Vec<String>,
     /// Whether roles of whose life half is gone are signed again, as far as their keys are at hand.
     pub due: bool,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            role: RoleName::TARGETS,
+            changes: Vec::new(),
+            roles: Vec::new(),
+            resign: BTreeSet::new(),
+            accept_expired: None,
+            wanted: Vec::new(),
+            due: false,
+        }
+    }
 }
 
 /// A publish that succeeded.
@@ -108,7 +126,7 @@ impl Publisher<'_> {
             name: self.client.name,
             repository,
             store: self.client.store,
-            rules: self.client.rules.clone(),
+            rules: Rules { breadth: Breadth::Signers, ..self.client.rules.clone() },
             floors: self.client.floors.clone(),
         };
         let begun = Begun { instant: Instant::now(), clock: SystemClock.now() };
@@ -125,6 +143,7 @@ impl Publisher<'_> {
             seen: base.absorbed.removes(),
             former: base.trusted().root.clone(),
             versions: versions(base.trusted()),
+            role_version: role_version(base.trusted(), &work.role),
             ring: self.ring,
             root: None,
             announced: None,
@@ -155,6 +174,8 @@ struct Run<'a> {
     /// The removes that its author knew of, and the versions and the root that he saw when he began.
     seen: BTreeSet<OpId>,
     versions: BTreeMap<RoleKind, Version>,
+    /// The version that he saw of the role that is changed.
+    role_version: Version,
     former: crate::trust::threshold::Verified<Root>,
     /// The new root of this run, with its operation, once it is signed.
     root: Option<(OpId, Signed)>,
@@ -168,11 +189,13 @@ struct Rest {
     changes: bool,
     root: bool,
     resign: BTreeSet<RoleKind>,
+    /// Signers whose role is due and whose keys are at hand.
+    signers: BTreeSet<RoleName>,
 }
 
 impl Rest {
     fn is_nothing(&self) -> bool {
-        !self.changes && !self.root && self.resign.is_empty()
+        !self.changes && !self.root && self.resign.is_empty() && self.signers.is_empty()
     }
 }
 
@@ -190,7 +213,10 @@ impl Run<'_> {
         // Also what looks settled is not while something waits to be merged.
         let quiet = beside.is_quiet() && base.over.digest == base.updated.head.digest;
         // Nor is it a success of somebody who could not have made it so (Notary v1 said it was).
-        let able = self.ring.can_sign(&base.trusted().root.authority(RoleKind::Targets))?;
+        let able = match Voice::of(base.trusted(), &self.work.role) {
+            Some(voice) => self.ring.can_sign(&voice.authority())?,
+            None => false,
+        };
         if quiet && able && settled(base.trusted()) {
             return Ok(self.done(base, beside));
         }
@@ -237,12 +263,17 @@ impl Run<'_> {
         Published { updated: base.updated, signed: self.signed, ignored: beside.ignored }
     }
 
+    fn no_signer(&self) -> Error {
+        Error::Usage(format!("`{}` has no signer `{}`", self.client.name, self.work.role))
+    }
+
     fn contended(&self, attempts: u32) -> Error {
         Error::Contended { name: self.client.name.clone(), attempts }
     }
 
     async fn beside(&self, base: &Base) -> Result<Found, Error> {
-        let judges = Judges { root: &base.trusted().root, former: &self.former };
+        let trusted = base.trusted();
+        let judges = Judges { root: &trusted.root, targets: &trusted.targets, former: &self.former };
         intents::find(self.repository(), self.client.name, judges, &base.absorbed, self.now()).await
     }
 
@@ -250,8 +281,8 @@ impl Run<'_> {
     fn meant(&self) -> Meant<'_> {
         Meant {
             op: self.op,
-            base: self.versions[&RoleKind::Targets],
-            above: self.versions.values().copied().max().unwrap_or(Version::ONE),
+            base: self.role_version,
+            above: self.versions.values().copied().max().unwrap_or(Version::ONE).max(self.role_version),
             seen: &self.seen,
             changes: &self.work.changes,
         }
@@ -259,10 +290,12 @@ impl Run<'_> {
 
     fn rest(&self, base: &Base) -> Result<Rest, Error> {
         let present = versions(base.trusted());
+        let mut signers = BTreeSet::new();
         let mut resign: BTreeSet<RoleKind> =
             self.work.resign.iter().copied().filter(|kind| present[kind] <= self.versions[kind]).collect();
         if self.work.due {
             resign.extend(self.due(base)?);
+            signers.extend(self.due_signers(base)?);
         }
         let root = &base.trusted().root;
         let in_force = |change: &RoleChange| {
@@ -274,6 +307,7 @@ impl Run<'_> {
             changes: !self.work.changes.is_empty() && !base.absorbed.contains(&self.op),
             root: resign.remove(&RoleKind::Root) || !self.work.roles.iter().all(in_force),
             resign,
+            signers,
         })
     }
 
@@ -300,11 +334,14 @@ impl Run<'_> {
     async fn announce(&mut self, base: &Base, rest: &Rest, next: &Next) -> Result<(), Error> {
         let root = &base.trusted().root;
         if rest.changes && self.announced != Some(root.version()) {
-            let meant = Meant { above: self.meant().above.max(next.targets.version), ..self.meant() };
-            let unsigned =
-                Intent::draft(self.client.name, &RoleName::TARGETS, &meant).map_err(Error::of(self.client.name))?;
-            let intent = self.ring.sign(self.client.name, unsigned, &[root.authority(RoleKind::Targets)]).await?;
-            intents::put(self.repository(), &self.op, &intent, &next.targets).await?;
+            let role = &self.work.role;
+            let (Some(voice), Some(file)) = (Voice::of(base.trusted(), role), next.roles.get(role)) else {
+                return Err(self.no_signer());
+            };
+            let meant = Meant { above: self.meant().above.max(file.version), ..self.meant() };
+            let unsigned = Intent::draft(self.client.name, role, &meant).map_err(Error::of(self.client.name))?;
+            let intent = self.ring.sign(self.client.name, unsigned, &[voice.authority()]).await?;
+            intents::put(self.repository(), &self.op, &intent, file).await?;
             self.announced = Some(root.version());
         }
         Ok(())
@@ -356,6 +393,33 @@ impl Run<'_> {
     }
 }
 
+/// Who may sign a targets role, the top-level one or a signer's.
+pub(super) struct Voice<'a> {
+    keys: &'a Keys,
+    role: RoleKeys,
+}
+
+impl<'a> Voice<'a> {
+    /// The voice of a role in a trusted state; none where it is not delegated.
+    pub(super) fn of(trusted: &'a Trusted, role: &RoleName) -> Option<Self> {
+        Self::under(&trusted.root, &trusted.targets, role)
+    }
+
+    /// The voice of a role under a root and a targets role.
+    pub(super) fn under(root: &'a Root, targets: &'a Targets, role: &RoleName) -> Option<Self> {
+        if *role == RoleName::TARGETS {
+            return Some(Self { keys: root.keys(), role: root.role(RoleKind::Targets).clone() });
+        }
+        let (keys, role) = targets.delegations()?.authority(role)?;
+        Some(Self { keys, role })
+    }
+
+    /// The authority that its signatures are judged by.
+    pub(super) fn authority(&self) -> Authority<'_> {
+        Authority { keys: self.keys, role: &self.role, whose: None }
+    }
+}
+
 /// Puts the first head of a collection.
 ///
 /// # Errors
@@ -401,6 +465,14 @@ fn versions(trusted: &Trusted) -> BTreeMap<RoleKind, Version> {
         (RoleKind::Snapshot, trusted.snapshot.version()),
         (RoleKind::Targets, signed_file(RoleKind::Targets, &trusted.targets).version),
     ])
+}
+
+/// The version of a role; that of a signer who has signed nothing yet is the lowest.
+fn role_version(trusted: &Trusted, role: &RoleName) -> Version {
+    match role {
+        RoleName::Top(kind) => versions(trusted)[kind],
+        RoleName::Delegated(name) => trusted.signer(name).map_or(Version::ONE, |role| role.version()),
+    }
 }
 
 fn new_op(now: Timestamp, life: SignedDuration) -> Result<OpId, Error> {

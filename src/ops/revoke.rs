@@ -5,16 +5,19 @@
 
 use std::path::PathBuf;
 
+use super::client::Reading;
 use super::error::Error;
-use super::publish::{Publisher, Work};
+use super::publish::{Publisher, Voice, Work};
 use super::ring::Ring;
+use super::sign::signers;
 use super::world::{World, unlock_role_keys};
 use crate::image::{Digest, ImageName, Reference, Tag};
-use crate::trust::RoleKind;
 use crate::trust::entry::{Change, Entry};
 use crate::trust::policy::{Pinned, Ruling};
-use crate::trust::update::{Expiry, Trusted};
+use crate::trust::targets::Targets;
+use crate::trust::update::{Breadth, Expiry, Trusted};
 use crate::trust::verdict;
+use crate::trust::{RoleKind, RoleName};
 
 /// What is taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,19 +57,20 @@ pub async fn revoke(
 ) -> Result<Revoked, Error> {
     let ruling = world.rule(name)?;
     unlock_role_keys(world, ring, name, &[RoleKind::Targets, RoleKind::Snapshot, RoleKind::Timestamp])?;
-    let client = world.client(name, layout.as_deref(), &ruling, Expiry::Enforce)?;
+    let mut client = world.client(name, layout.as_deref(), &ruling, Expiry::Enforce)?;
+    client.rules.breadth = Breadth::Signers;
     let wanted = wanted(name, what);
-    let before = client.update(&wanted, super::client::Reading::Whole).await?;
+    let before = client.update(&wanted, Reading::Whole).await?;
     check_signed(name, &before.trusted, what)?;
-    let change = match what {
-        What::Tag(tag) | What::TagAt(tag, _) => Change::RemoveTag { tag: tag.to_string(), all_digests },
-        What::Digest(digest) => Change::RemoveDigest { digest: *digest },
-        What::All => Change::RemoveAll,
-    };
     let held = entries(name, &before.trusted);
+    let works = works(ring, name, &before.trusted, what, all_digests)?;
     let publisher = Publisher { client, ring };
-    let published = publisher.publish(&Work { changes: vec![change], due: true, wanted, ..Work::default() }).await?;
-    let after = &published.updated.trusted;
+    let mut after = None;
+    for work in works {
+        let work = Work { due: true, wanted: wanted.clone(), ..work };
+        after = Some(publisher.publish(&work).await?.updated.trusted);
+    }
+    let after = after.as_ref().unwrap_or(&before.trusted);
     check_gone(world, name, &ruling, after, what)?;
     let left = entries(name, after);
     let gone = |path: &String| !left.contains(path);
@@ -94,10 +98,73 @@ fn wanted(name: &ImageName, what: &What) -> Vec<String> {
     }
 }
 
+/// What to publish: a change in each role that vouches and whose keys are at hand; and, where another one vouches,
+/// the targets keys block what it says, which every TUF client obeys.
+fn works(
+    ring: &Ring<'_>,
+    name: &ImageName,
+    trusted: &Trusted,
+    what: &What,
+    all_digests: bool,
+) -> Result<Vec<Work>, Error> {
+    let change = match what {
+        What::Tag(tag) | What::TagAt(tag, _) => Change::RemoveTag { tag: tag.to_string(), all_digests },
+        What::Digest(digest) => Change::RemoveDigest { digest: *digest },
+        What::All => Change::RemoveAll,
+    };
+    let mut works = Vec::new();
+    let mut blocks = Vec::new();
+    for (role, metadata) in roles(trusted) {
+        let paths = paths(name, metadata, what)?;
+        if paths.is_empty() {
+            continue;
+        }
+        let voice = Voice::of(trusted, &role);
+        if voice.is_some_and(|voice| ring.can_sign(&voice.authority()).unwrap_or(false)) {
+            works.push(Work { role, changes: vec![change.clone()], ..Work::default() });
+        } else if role != RoleName::TARGETS {
+            blocks.extend(paths.into_iter().map(|path| Change::Block { path }));
+        }
+    }
+    let able = ring.can_sign(&trusted.root.authority(RoleKind::Targets))?;
+    // Nobody at hand may change anything: the publish says whose key is missing.
+    if (able && !blocks.is_empty()) || works.is_empty() {
+        let changes = if blocks.is_empty() { vec![change] } else { blocks };
+        works.push(Work { changes, ..Work::default() });
+    }
+    Ok(works)
+}
+
+/// The roles that hold entries, in the order in which they are asked.
+fn roles(trusted: &Trusted) -> Vec<(RoleName, &Targets)> {
+    let signers = signers(trusted).filter_map(|delegation| {
+        let role = RoleName::Delegated(delegation.name().to_owned());
+        trusted.signer(delegation.name()).map(|metadata| (role, &**metadata))
+    });
+    std::iter::once((RoleName::TARGETS, &*trusted.targets)).chain(signers).collect()
+}
+
+/// The paths by which a role vouches for what is taken back.
+fn paths(name: &ImageName, metadata: &Targets, what: &What) -> Result<Vec<String>, Error> {
+    let held = |path: &String| metadata.target(path).is_some();
+    Ok(match what {
+        What::Tag(tag) | What::TagAt(tag, _) => {
+            let path = name.tag_path(tag);
+            let Some(target) = metadata.target(&path) else { return Ok(Vec::new()) };
+            let entry = Entry::of(&RoleName::TARGETS, &path, target).map_err(Error::of(name))?;
+            let digest = name.digest_path(&entry.manifest.digest);
+            [path, digest].into_iter().filter(held).collect()
+        }
+        What::Digest(digest) => [name.digest_path(digest)].into_iter().filter(held).collect(),
+        What::All => metadata.iter().map(|(path, _)| path.to_owned()).collect(),
+    })
+}
+
 fn entries(name: &ImageName, trusted: &Trusted) -> std::collections::BTreeSet<String> {
     let prefixes = [format!("{name}:"), format!("{name}@")];
     let ours = |path: &&str| prefixes.iter().any(|prefix| path.starts_with(prefix.as_str()));
-    trusted.targets.iter().map(|(path, _)| path).filter(ours).map(str::to_owned).collect()
+    let paths = roles(trusted).into_iter().flat_map(|(_, metadata)| metadata.iter().map(|(path, _)| path));
+    paths.filter(ours).map(str::to_owned).collect()
 }
 
 fn tag_entry(name: &ImageName, trusted: &Trusted, tag: &Tag) -> Result<Option<Entry>, Error> {
@@ -128,7 +195,7 @@ fn check_signed(name: &ImageName, trusted: &Trusted, what: &What) -> Result<(), 
             Some(Some(_)) => Ok(()),
             _ => Err(not_signed(digest.to_string())),
         },
-        What::All if trusted.targets.is_empty() => Err(not_signed(name.to_string())),
+        What::All if entries(name, trusted).is_empty() => Err(not_signed(name.to_string())),
         What::All => Ok(()),
     }
 }

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::client::Reading;
 use super::error::Error;
-use super::publish::{Publisher, Work};
+use super::publish::{Publisher, Voice, Work};
 use super::ring::Ring;
 use super::world::{Subject, World, unlock_role_keys};
 use crate::image::manifest::{Kind, MAX_MANIFEST};
-use crate::image::{Digest, ImageName, Manifest};
+use crate::image::{Digest, ImageName, Manifest, Reference, Tag};
 use crate::registry::{Conditional, Point, Repository};
-use crate::trust::RoleKind;
+use crate::trust::delegation::{Delegation, Delegations};
 use crate::trust::entry::{Change, Described, Entry};
 use crate::trust::policy::Ruling;
-use crate::trust::update::{Expiry, Trusted};
+use crate::trust::update::{Breadth, Expiry, Trusted};
 use crate::trust::verdict;
+use crate::trust::{RoleKind, RoleName, signer};
 
 /// One image to sign.
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ pub struct Options {
     pub supersede: bool,
     /// Notes for the tags' entries.
     pub annotations: BTreeMap<String, String>,
+    /// The role to sign in, where the user chose one: `targets` or a signer.
+    pub role: Option<String>,
     /// A head whose expired state is built on all the same.
     pub accept_expired: Option<Digest>,
 }
@@ -109,44 +113,123 @@ async fn sign_collection(
 ) -> Result<Vec<Signed>, Error> {
     let ruling = world.rule(name)?;
     let expiry = if options.accept_expired.is_some() { Expiry::UnsafeIgnore } else { Expiry::Enforce };
-    let client = world.client(name, layout.as_deref(), &ruling, expiry)?;
+    let mut client = world.client(name, layout.as_deref(), &ruling, expiry)?;
+    client.rules.breadth = Breadth::Signers;
     let repository = world.images(name, layout.as_deref())?;
-    let mut work = Work { due: true, accept_expired: options.accept_expired, ..Work::default() };
     let mut found = Vec::new();
     for image in images {
         let manifest = read(&repository, image).await?;
-        let described = describe(&manifest);
-        let children = children(&manifest);
-        let reference = &image.subject.reference;
-        let tag = reference.tag.as_ref().map(ToString::to_string).unwrap_or_default();
-        work.wanted.extend(verdict::wanted(&crate::image::Reference { digest: None, ..reference.clone() }));
-        found.push((*image, described.clone(), children.len()));
-        work.changes.push(Change::SetTag {
-            tag,
-            manifest: described,
-            children,
-            annotations: options.annotations.clone(),
-            supersede: options.supersede,
-        });
+        found.push((*image, describe(&manifest), children(&manifest)));
+    }
+    let known = client.update(&[], Reading::Conditional).await?.trusted;
+    let mut works: BTreeMap<RoleName, Work> = BTreeMap::new();
+    for (image, described, children) in &found {
+        let reference = Reference { digest: None, ..image.subject.reference.clone() };
+        let Some(tag) = &reference.tag else { continue };
+        let new = |role: &RoleName| Work {
+            role: role.clone(),
+            due: true,
+            accept_expired: options.accept_expired,
+            ..Work::default()
+        };
+        for role in voices(&known, ring, name, tag, options.role.as_deref())? {
+            let work = works.entry(role.clone()).or_insert_with(|| new(&role));
+            work.wanted.extend(verdict::wanted(&reference));
+            work.changes.push(Change::SetTag {
+                tag: tag.to_string(),
+                manifest: described.clone(),
+                children: children.clone(),
+                annotations: options.annotations.clone(),
+                supersede: options.supersede,
+            });
+        }
+        let blocked = [name.tag_path(tag), name.digest_path(&described.digest)]
+            .into_iter()
+            .filter(|path| is_blocked(&known, path));
+        for path in blocked {
+            let work = works.entry(RoleName::TARGETS).or_insert_with(|| new(&RoleName::TARGETS));
+            work.changes.push(Change::Unblock { path });
+        }
     }
     let publisher = Publisher { client, ring };
-    let published = publisher.publish_unless(&work, |trusted| nothing_to_do(trusted, &work)).await?;
-    let already = published.signed.is_empty();
-    check_result(world, name, &ruling, &published.updated.trusted, &found)?;
+    let mut already = true;
+    let mut last = None;
+    for work in works.values() {
+        let published = publisher.publish_unless(work, |trusted| nothing_to_do(trusted, work)).await?;
+        already &= published.signed.is_empty();
+        last = Some(published.updated.trusted);
+    }
+    // One publish for each role: the last one's state holds them all.
+    let last = last.ok_or_else(|| Error::Usage("there is nothing to sign".to_owned()))?;
+    check_result(world, name, &ruling, &last, &found)?;
     Ok(found
         .into_iter()
-        .map(|(image, manifest, children)| Signed { subject: image.subject.clone(), manifest, children, already })
+        .map(|(image, manifest, children)| Signed {
+            subject: image.subject.clone(),
+            manifest,
+            children: children.len(),
+            already,
+        })
         .collect())
 }
 
-/// Whether every tag already holds what it is to hold.
+/// The roles to sign a tag in: the one that was chosen; else every signer that may sign it and whose keys are at hand;
+/// else targets.
+fn voices(
+    trusted: &Trusted,
+    ring: &Ring<'_>,
+    name: &ImageName,
+    tag: &Tag,
+    chosen: Option<&str>,
+) -> Result<Vec<RoleName>, Error> {
+    if chosen == Some(RoleName::TARGETS.as_str()) {
+        return Ok(vec![RoleName::TARGETS]);
+    }
+    let path = name.tag_path(tag);
+    let mut voices = Vec::new();
+    for delegation in signers(trusted) {
+        let role = RoleName::Delegated(delegation.name().to_owned());
+        let chosen_one = chosen == Some(delegation.name());
+        if chosen_one && !delegation.covers(&path) {
+            return Err(Error::Usage(format!(
+                "the signer `{role}` may not sign `{tag}`: `boltseal signer list {name}`"
+            )));
+        }
+        let Some(voice) = Voice::of(trusted, &role).filter(|_| delegation.covers(&path)) else { continue };
+        if chosen_one || (chosen.is_none() && ring.can_sign(&voice.authority())?) {
+            voices.push(role);
+        }
+    }
+    match chosen {
+        Some(other) if voices.is_empty() => {
+            Err(Error::Usage(format!("`{name}` has no signer `{}`", other.escape_debug())))
+        }
+        _ if voices.is_empty() => Ok(vec![RoleName::TARGETS]),
+        _ => Ok(voices),
+    }
+}
+
+/// The signers of a collection, without the roles of our own.
+pub(super) fn signers(trusted: &Trusted) -> impl Iterator<Item = &Delegation> {
+    let roles = trusted.targets.delegations().map(Delegations::roles).unwrap_or_default();
+    roles.iter().filter(|delegation| ![signer::REVOKED, signer::TAGS].contains(&delegation.name()))
+}
+
+/// Whether no signer may answer for a path.
+pub(super) fn is_blocked(trusted: &Trusted, path: &str) -> bool {
+    let roles = trusted.targets.delegations().map(Delegations::roles).unwrap_or_default();
+    roles.iter().any(|delegation| delegation.name() == signer::REVOKED && delegation.covers(path))
+}
+
+/// Whether every tag already holds what it is to hold, by the word of the role that is asked to say so.
 fn nothing_to_do(trusted: &Trusted, work: &Work) -> bool {
     let holds = |change: &Change| match change {
         Change::SetTag { tag, manifest, annotations, supersede: false, .. } => {
             trusted.found.iter().any(|(path, found)| {
                 let Some(found) = found.as_ref().filter(|_| path.ends_with(&format!(":{tag}"))) else { return false };
-                Entry::of(&found.role, path, &found.target)
-                    .is_ok_and(|entry| entry.manifest == *manifest && entry.custom.annotations == *annotations)
+                found.role == work.role
+                    && Entry::of(&found.role, path, &found.target)
+                        .is_ok_and(|entry| entry.manifest == *manifest && entry.custom.annotations == *annotations)
             })
         }
         _ => false,
@@ -160,10 +243,10 @@ fn check_result(
     name: &ImageName,
     ruling: &Ruling,
     trusted: &Trusted,
-    found: &[(&Image, Described, usize)],
+    found: &[(&Image, Described, Vec<Described>)],
 ) -> Result<(), Error> {
     for (image, manifest, _) in found {
-        let reference = crate::image::Reference { digest: None, ..image.subject.reference.clone() };
+        let reference = Reference { digest: None, ..image.subject.reference.clone() };
         let refused = |source| Error::Refused { name: name.clone(), source };
         let endorsed = verdict::judge(trusted, &reference, ruling, world.now).map_err(refused)?;
         if endorsed.digest != manifest.digest {

@@ -12,7 +12,7 @@ use super::world::{World, unlock_role_keys};
 use crate::image::ImageName;
 use crate::trust::entry::Change;
 use crate::trust::envelope::Metadata;
-use crate::trust::signer::{self, Signer};
+use crate::trust::signer::Signer;
 use crate::trust::update::{Breadth, Expiry, Trusted};
 use crate::trust::{KeyId, RoleKind, RoleName};
 
@@ -68,7 +68,10 @@ pub async fn remove(
     let left = edit(world, ring, name, layout, Change::RemoveSigner { signer: signer.to_owned() }).await?;
     // Notary v1 reported success and kept the signer.
     if left.iter().any(|listed| listed.name == signer) {
-        return Err(Error::StillSigned { image: format!("the signer `{signer}`"), by: "a concurrent change".to_owned() });
+        return Err(Error::StillSigned {
+            image: format!("the signer `{signer}`"),
+            by: "a concurrent change".to_owned(),
+        });
     }
     Ok(left)
 }
@@ -103,10 +106,6 @@ async fn edit(
 
 fn listed(name: &ImageName, trusted: &Trusted) -> Vec<Listed> {
     let prefix = format!("{name}:");
-    let delegations = trusted.targets.delegations().map(crate::trust::delegation::Delegations::roles);
-    let signers = delegations.unwrap_or_default().iter().filter(|delegation| {
-        ![signer::REVOKED, signer::TAGS].contains(&delegation.name())
-    });
     let listed = |delegation: &crate::trust::delegation::Delegation| {
         let role = trusted.signer(delegation.name());
         let tags = delegation.paths().iter().filter_map(|path| path.strip_prefix(&prefix)).map(str::to_owned);
@@ -119,5 +118,5 @@ fn listed(name: &ImageName, trusted: &Trusted) -> Vec<Listed> {
             expires: role.map(|role| role.expires()),
         }
     };
-    signers.map(listed).collect()
+    super::sign::signers(trusted).map(listed).collect()
 }

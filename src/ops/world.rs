@@ -20,8 +20,9 @@ use crate::trust::limits::Limits;
 use crate::trust::pin::Pin;
 use crate::trust::policy::{DEFAULT_MAX_TIMESTAMP_LIFE, Location, Overrides, Policy, Ruling};
 use crate::trust::root::Root;
+use crate::trust::targets::Targets;
 use crate::trust::update::{Breadth, Expiry, Profile, Rules};
-use crate::trust::{Key, RoleKind};
+use crate::trust::{Key, RoleKind, RoleName};
 
 /// Opens repositories at locations.
 pub trait Registries: Send + Sync {
@@ -156,11 +157,20 @@ impl World<'_> {
             name,
             repository: self.trust_data(name, layout, Some(ruling))?,
             store: self.store,
-            rules: Rules { profile, limits: Limits::default(), now: self.now, expiry, breadth: Breadth::Wanted },
-            rules: Rules { profile, limits: limits(), now: self.now, expiry },
+            rules: Rules { profile, limits: limits(), now: self.now, expiry, breadth: Breadth::Wanted },
             floors: self.checkpoint.floors(name).cloned().unwrap_or_else(BTreeMap::new),
         })
     }
+}
+
+/// The keys of the signers in memory, as the same kind of hint.
+fn remembered_signers(world: &World<'_>, name: &ImageName) -> Result<Vec<Key>, Error> {
+    let Some(bytes) = world.store.open(name)?.read(&RoleName::TARGETS.file_name(None))? else { return Ok(Vec::new()) };
+    let Ok(targets) = Envelope::<Targets>::parse_untrusted(&RoleName::TARGETS, bytes) else { return Ok(Vec::new()) };
+    let delegations = targets.unverified().delegations();
+    Ok(delegations
+        .map(|delegations| delegations.keys().iter().map(|(_, key)| key.clone()).collect())
+        .unwrap_or_default())
 }
 
 /// The caps of an image client: a search may pass 24 signers, each with a bin, and the bins of `tags`.
@@ -175,13 +185,16 @@ fn limits() -> Limits {
 /// Those of memory, and of unlocking a key.
 pub fn unlock_role_keys(world: &World<'_>, ring: &Ring<'_>, name: &ImageName, kinds: &[RoleKind]) -> Result<(), Error> {
     if let Some(root) = remembered_root(world, name)? {
-        let listed: Vec<&Key> = kinds.iter().flat_map(|kind| root.keys_of(*kind)).map(|(_, key)| key).collect();
+        let signers = if kinds.contains(&RoleKind::Targets) { remembered_signers(world, name)? } else { Vec::new() };
+        let own = kinds.iter().flat_map(|kind| root.keys_of(*kind)).map(|(_, key)| key);
+        let listed: Vec<&Key> = own.chain(&signers).collect();
         return ring.unlock(|info| listed.iter().any(|key| key.material() == info.public.material()));
     }
     let name = name.to_string();
     ring.unlock(|info| {
         let online = kinds.contains(&RoleKind::Snapshot) || kinds.contains(&RoleKind::Timestamp);
         let wanted = match &info.purpose {
+            Some(Purpose::Signer(_)) => return kinds.contains(&RoleKind::Targets),
             Some(Purpose::Targets) => kinds.contains(&RoleKind::Targets),
             Some(Purpose::Online | Purpose::Snapshot | Purpose::Timestamp) => online,
             _ => false,

@@ -185,6 +185,11 @@ impl Draft {
         self.object("targets")
     }
 
+    /// All members of `signed`.
+    pub(super) fn members(&mut self) -> &mut Map<String, Value> {
+        &mut self.signed
+    }
+
     /// The `meta` member of a snapshot: lists a targets role. Length and hash are stated for every role but bins.
     pub fn list_role(&mut self, file: &Signed) {
         let meta = json!({

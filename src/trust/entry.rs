@@ -188,14 +188,15 @@ impl Change {
 
     /// Whether it takes away what `add` adds, or a part of it.
     pub fn beats(&self, add: &Self) -> bool {
-        let Self::SetTag { tag, manifest, children, .. } = add else { return false };
-        match self {
-            Self::SetTag { .. } => false,
-            Self::RemoveTag { tag: removed, .. } => removed == tag,
-            Self::RemoveDigest { digest } => {
+        match (self, add) {
+            (Self::RemoveTag { tag: removed, .. }, Self::SetTag { tag, .. }) => removed == tag,
+            (Self::RemoveDigest { digest }, Self::SetTag { manifest, children, .. }) => {
                 children.iter().chain([manifest]).any(|described| described.digest == *digest)
             }
-            Self::RemoveAll => true,
+            (Self::RemoveAll, Self::SetTag { .. }) => true,
+            (Self::RemoveSigner { signer }, Self::SetSigner(added)) => *signer == added.name,
+            (Self::Block { path }, Self::Unblock { path: opened }) => path == opened,
+            _ => false,
         }
     }
 }

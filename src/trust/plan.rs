@@ -14,6 +14,7 @@ use super::error::Error;
 use super::intent::Absorbed;
 use super::key::Key;
 use super::role::{RoleKind, RoleName, Version};
+use super::signer;
 use super::threshold::Verified;
 use super::update::Trusted;
 use crate::image::{Digest, ImageName};
@@ -96,16 +97,34 @@ impl Ground<'_> {
         self.close(draft, version)
     }
 
-    /// The targets role after `base`, with every change applied in the given order: that of
-    /// [`merge`](super::intent::merge), by which a remove beats an add.
+    /// A targets role after `base`, or its first version, with every change applied in the given order: that of
+    /// [`merge`](super::intent::merge), by which a remove beats an add. `own` are the role's own keys and threshold.
     ///
     /// # Errors
     /// [`Error::BadEdit`] for a change that cannot be made; [`Error::VersionsExhausted`].
-    pub fn next_targets(&self, base: &Signed, changes: &[&Change], seen: &[Version]) -> Result<Unsigned, Error> {
-        let mut draft = Draft::of(&base.role, &base.bytes)?;
-        let mut entries = Entries::edit(self.name, draft.entries(), self.now);
-        changes.iter().try_for_each(|change| entries.apply(change))?;
-        let version = self.next_version(&base.role, seen.iter().copied().chain([base.version]))?;
+    pub fn next_targets(
+        &self,
+        role: &RoleName,
+        base: Option<&Signed>,
+        changes: &[&Change],
+        seen: &[Version],
+        own: (&[Key], u32),
+    ) -> Result<Unsigned, Error> {
+        let mut draft = match base {
+            Some(base) => Draft::of(role, &base.bytes)?,
+            None => Draft::targets(role.clone(), self.name),
+        };
+        for change in changes {
+            if !change.is_about_signers() {
+                Entries::edit(self.name, draft.entries(), self.now).apply(change)?;
+            } else if *role == RoleName::TARGETS {
+                signer::apply(self.name, draft.members(), change, own)?;
+            }
+        }
+        if *role == RoleName::TARGETS {
+            signer::rekey(draft.members(), own)?;
+        }
+        let version = self.next_version(role, seen.iter().copied().chain(base.map(|base| base.version)))?;
         self.close(draft, version)
     }
 

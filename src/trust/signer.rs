@@ -150,6 +150,23 @@ pub fn apply(
     Ok(())
 }
 
+/// Lets `revoked` be signed by the targets keys of today.
+///
+/// # Errors
+/// [`Error::BadEdit`] for delegations that are not ours.
+pub fn rekey(signed: &mut Map<String, Value>, own: (&[Key], u32)) -> Result<(), Error> {
+    if signed.get("delegations").is_none_or(|delegations| delegations.get("roles").is_none()) {
+        return Ok(());
+    }
+    let mut table = Table::read(signed)?;
+    let blocked = table.blocked();
+    if !blocked.is_empty() {
+        table.block(blocked, own)?;
+        table.write(signed);
+    }
+    Ok(())
+}
+
 fn is_reserved(role: &Value) -> bool {
     role["name"].as_str().is_some_and(|name| RESERVED.contains(&name))
 }

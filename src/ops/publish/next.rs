@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::base::{ABSORBED, Base};
-use super::{Rest, Run, draft_of, random};
+use super::{Rest, Run, Voice, draft_of, random};
 use crate::ops::error::Error;
 use crate::ops::intents::{self, Found, Open};
-use crate::trust::KeyId;
+use crate::trust::delegation::Delegations;
 use crate::trust::draft::{Lifetimes, Signed};
 use crate::trust::envelope::{Envelope, Metadata};
 use crate::trust::intent::{Meant, OpId, merge};
@@ -16,12 +16,15 @@ use crate::trust::plan::{self, Ground, signed_file};
 use crate::trust::role::{RoleKind, RoleName, Version};
 use crate::trust::root::Root;
 use crate::trust::targets::Targets;
-use crate::trust::threshold;
+use crate::trust::threshold::{self, Authority};
+use crate::trust::update::Trusted;
+use crate::trust::{Key, KeyId, signer};
 
 /// A state ready to be put.
 pub(super) struct Next {
     pub(super) files: BTreeMap<String, Bytes>,
-    pub(super) targets: Signed,
+    /// The targets roles that change, the top-level one and signers'.
+    pub(super) roles: BTreeMap<RoleName, Signed>,
     pub(super) signed: BTreeSet<RoleKind>,
 }
 
@@ -64,7 +67,7 @@ impl Run<'_> {
             // What the former keys signed need not verify under the new ones.
             for kind in rotated {
                 if !self.ring.can_sign(&root.authority(kind))? {
-                    return if rest.root { Err(self.no_key(&root, kind)) } else { Ok(None) };
+                    return if rest.root { Err(self.no_key(&kind.into(), &root.authority(kind))) } else { Ok(None) };
                 }
                 resign.insert(kind);
             }
@@ -76,35 +79,68 @@ impl Run<'_> {
             return Ok(None);
         }
 
-        let present = signed_file(RoleKind::Targets, &trusted.targets);
         let own: Option<Meant<'_>> = rest.changes.then(|| self.meant());
         let meant: Vec<Meant<'_>> = beside.open.iter().map(|open| open.intent.meant()).chain(own).collect();
         let seen: Vec<Version> = meant.iter().map(|meant| meant.above).chain(self.versions_seen()).collect();
-        let mut targets = present.clone();
-        if self.ring.can_sign(&root.authority(RoleKind::Targets))? {
-            if !meant.is_empty() || resign.contains(&RoleKind::Targets) {
-                let unsigned = ground.next_targets(&present, &merge(&absorbed, &meant), &seen).map_err(&trust)?;
-                targets = self.ring.sign(self.client.name, unsigned, &[root.authority(RoleKind::Targets)]).await?;
-                signed.insert(RoleKind::Targets);
+        let mut roles: BTreeMap<RoleName, Signed> = BTreeMap::new();
+        let mut targets: Targets = (*trusted.targets).clone();
+        // The top-level role comes first, as it sorts: it says who the signers are.
+        for role in self.roles_to_make(rest, beside, &resign) {
+            let Some(voice) = Voice::under(&root, &targets, &role) else {
+                // A signer that is no more: what it meant came too late.
+                beside.open.iter().filter(|open| open.intent.role == role.as_str()).for_each(|open| {
+                    absorbed.add(open.intent.op, &[]);
+                });
+                if rest.changes && role == self.work.role {
+                    return Err(self.no_signer());
+                }
+                continue;
+            };
+            let authority = voice.authority();
+            let present = present(trusted, &role);
+            let theirs: Vec<&Open> = beside.open.iter().filter(|open| open.intent.role == role.as_str()).collect();
+            let mine = rest.changes && role == self.work.role;
+            let again =
+                rest.signers.contains(&role) || (role == RoleName::TARGETS && resign.contains(&RoleKind::Targets));
+            if self.ring.can_sign(&authority)? {
+                let meant: Vec<Meant<'_>> =
+                    theirs.iter().map(|open| open.intent.meant()).chain(mine.then(|| self.meant())).collect();
+                let keys: Vec<Key> = authority.keys.of(authority.role).map(|(_, key)| key.clone()).collect();
+                let keys = (&keys[..], authority.role.threshold.get());
+                let unsigned = ground
+                    .next_targets(&role, present.as_ref(), &merge(&absorbed, &meant), &seen, keys)
+                    .map_err(&trust)?;
+                let file = self.ring.sign(self.client.name, unsigned, &[authority]).await?;
+                meant.iter().for_each(|meant| absorbed.add(meant.op, meant.changes));
+                if role == RoleName::TARGETS {
+                    targets = targets_of(&file)?;
+                    signed.insert(RoleKind::Targets);
+                }
+                roles.insert(role, file);
+            } else if mine || again {
+                return Err(self.no_key(&role, &authority));
+            } else if let Some((file, by)) = self.ready_made(&role, &authority, present.as_ref(), &theirs).await? {
+                // The authors' own file serves where the role's keys are elsewhere.
+                absorbed.add(by.intent.op, &by.intent.changes);
+                if role == RoleName::TARGETS {
+                    targets = targets_of(&file)?;
+                }
+                roles.insert(role, file);
             }
-            meant.iter().for_each(|meant| absorbed.add(meant.op, meant.changes));
-        } else if rest.changes || resign.contains(&RoleKind::Targets) {
-            return Err(self.no_key(&root, RoleKind::Targets));
-        } else if let Some((theirs, by)) = self.ready_made(&root, &present, &beside.open).await? {
-            // The authors' own file serves where the role's keys are elsewhere.
-            targets = theirs;
-            absorbed.add(by.intent.op, &by.intent.changes);
-        } else if signed.is_empty() && resign.is_empty() && base.over.digest == base.updated.head.digest {
+        }
+        self.add_revoked(&root, &targets, trusted, &ground, &seen, &mut roles).await?;
+        let restores = base.over.digest != base.updated.head.digest;
+        if roles.is_empty() && signed.is_empty() && resign.is_empty() && !restores {
             return Ok(None);
         }
         // Every head is told from every other by an operation of its own, also one that changes nothing.
         absorbed.add(self.op, &self.work.changes);
 
-        let seen: Vec<Version> = seen.into_iter().chain([targets.version]).collect();
+        let seen: Vec<Version> = seen.into_iter().chain(roles.values().map(|file| file.version)).collect();
         let mut snapshot = signed_file(RoleKind::Snapshot, &trusted.snapshot);
-        if targets != present || resign.contains(&RoleKind::Snapshot) {
-            let unsigned =
-                ground.next_snapshot(Some(&snapshot), std::slice::from_ref(&targets), &seen).map_err(&trust)?;
+        if !roles.is_empty() || resign.contains(&RoleKind::Snapshot) {
+            let changed: Vec<Signed> = roles.values().cloned().collect();
+            let unsigned = ground.next_snapshot(Some(&snapshot), &changed, &seen).map_err(&trust)?;
             snapshot = self.ring.sign(self.client.name, unsigned, &[root.authority(RoleKind::Snapshot)]).await?;
             signed.insert(RoleKind::Snapshot);
         }
@@ -114,8 +150,67 @@ impl Run<'_> {
         let timestamp = self.ring.sign(self.client.name, unsigned, &[root.authority(RoleKind::Timestamp)]).await?;
         signed.insert(RoleKind::Timestamp);
         files.insert(ABSORBED.to_owned(), absorbed.encode());
-        files.extend([&targets, &snapshot, &timestamp].map(|file| (file.file_name(), file.bytes.clone())));
-        Ok(Some(Next { files, targets, signed }))
+        let mut all = present_roles(trusted, &targets);
+        all.extend(roles.clone());
+        let all = all.values().chain([&snapshot, &timestamp]);
+        files.extend(all.map(|file| (file.file_name(), file.bytes.clone())));
+        Ok(Some(Next { files, roles, signed }))
+    }
+
+    /// The targets roles for which there is something to sign, the top-level one first.
+    fn roles_to_make(&self, rest: &Rest, beside: &Found, resign: &BTreeSet<RoleKind>) -> BTreeSet<RoleName> {
+        let meant = beside.open.iter().filter_map(|open| match open.intent.role.parse() {
+            Ok(kind) => Some(RoleName::Top(kind)),
+            Err(()) => RoleName::delegated(&open.intent.role),
+        });
+        let own = rest.changes.then(|| self.work.role.clone());
+        let again = resign.contains(&RoleKind::Targets).then_some(RoleName::TARGETS);
+        meant.chain(own).chain(again).chain(rest.signers.clone()).collect()
+    }
+
+    /// `revoked` holds nothing, and has to be there and signed for every TUF client to obey it.
+    async fn add_revoked(
+        &self,
+        root: &Root,
+        targets: &Targets,
+        trusted: &Trusted,
+        ground: &Ground<'_>,
+        seen: &[Version],
+        roles: &mut BTreeMap<RoleName, Signed>,
+    ) -> Result<(), Error> {
+        let role = RoleName::Delegated(signer::REVOKED.to_owned());
+        let Some(voice) = Voice::under(root, targets, &role) else { return Ok(()) };
+        let authority = voice.authority();
+        let present = present(trusted, &role);
+        let stands = present.as_ref().is_some_and(|file| {
+            let envelope = Envelope::<Targets>::parse_untrusted(&role, file.bytes.clone());
+            let verified = envelope.and_then(|envelope| threshold::verify(&role, envelope, &[authority]));
+            verified.is_ok_and(|verified| verified.expires() > self.now())
+        });
+        if stands {
+            return Ok(());
+        }
+        let unsigned =
+            ground.next_targets(&role, present.as_ref(), &[], seen, (&[], 1)).map_err(Error::of(self.client.name))?;
+        let file = self.ring.sign(self.client.name, unsigned, &[authority]).await?;
+        roles.insert(role, file);
+        Ok(())
+    }
+
+    /// The signers of whose role half of its life is gone and whose keys are at hand.
+    pub(super) fn due_signers(&self, base: &Base) -> Result<BTreeSet<RoleName>, Error> {
+        let trusted = base.trusted();
+        let life = Lifetimes::of_root(trusted.root.bytes()).targets;
+        let mut due = BTreeSet::new();
+        for role in present_roles(trusted, &trusted.targets).into_keys().filter(|role| *role != RoleName::TARGETS) {
+            let Some(metadata) = trusted.signer(role.as_str()) else { continue };
+            let Some(voice) = Voice::of(trusted, &role) else { continue };
+            let half_gone = metadata.expires().duration_since(self.now()) < life / 2;
+            if half_gone && self.ring.can_sign(&voice.authority())? {
+                due.insert(role);
+            }
+        }
+        Ok(due)
     }
 
     /// The versions that were seen when the run began: also those of a branch that is no more.
@@ -156,39 +251,63 @@ impl Run<'_> {
         Ok(Some((op, file)))
     }
 
-    fn no_key(&self, root: &Root, kind: RoleKind) -> Error {
+    fn no_key(&self, role: &RoleName, authority: &Authority<'_>) -> Error {
         Error::NoSigningKey {
             name: self.client.name.clone(),
-            role: kind.to_string(),
-            keys: root.role(kind).keyids.iter().map(KeyId::short).collect(),
-            need: root.role(kind).threshold.get(),
+            role: role.to_string(),
+            keys: authority.role.keyids.iter().map(KeyId::short).collect(),
+            need: authority.role.threshold.get(),
         }
     }
 
     /// The highest role file among open intents that was made from the present one and verifies.
     async fn ready_made<'o>(
         &self,
-        root: &Root,
-        present: &Signed,
-        open: &'o [Open],
+        role: &RoleName,
+        authority: &Authority<'_>,
+        present: Option<&Signed>,
+        open: &[&'o Open],
     ) -> Result<Option<(Signed, &'o Open)>, Error> {
+        let from = present.map_or(Version::ONE, |file| file.version);
         let mut best: Option<(Signed, &Open)> = None;
-        for open in open.iter().filter(|open| open.intent.base == present.version) {
+        for open in open.iter().filter(|open| open.intent.base == from) {
             let Some(layer) = &open.file else { continue };
             let Some(file) = intents::fetch(&*self.client.repository, layer).await? else { continue };
-            let Ok(envelope) = Envelope::<Targets>::parse_untrusted(&RoleName::TARGETS, file) else { continue };
-            let Ok(verified) = threshold::verify(&RoleName::TARGETS, envelope, &[root.authority(RoleKind::Targets)])
-            else {
-                continue;
-            };
+            let Ok(envelope) = Envelope::<Targets>::parse_untrusted(role, file) else { continue };
+            let Ok(verified) = threshold::verify(role, envelope, &[*authority]) else { continue };
             let name = self.client.name.to_string();
             let ours = verified.binding().is_some_and(|binding| binding.collection == name);
-            let current = verified.version() > present.version && verified.expires() > self.now();
-            let file = signed_file(RoleKind::Targets, &verified);
+            let current = verified.version() > from && verified.expires() > self.now();
+            let file = signed_file(role.clone(), &verified);
             if ours && current && best.as_ref().is_none_or(|(other, _)| file.version > other.version) {
                 best = Some((file, open));
             }
         }
         Ok(best)
     }
+}
+
+/// The file of a targets role in a trusted state; none of a signer who has signed nothing yet.
+fn present(trusted: &Trusted, role: &RoleName) -> Option<Signed> {
+    match role {
+        RoleName::Top(_) => Some(signed_file(RoleKind::Targets, &trusted.targets)),
+        RoleName::Delegated(name) => trusted.signer(name).map(|metadata| signed_file(role.clone(), metadata)),
+    }
+}
+
+/// The files of every targets role that `targets` still delegates to, and its own.
+fn present_roles(trusted: &Trusted, targets: &Targets) -> BTreeMap<RoleName, Signed> {
+    let delegations = targets.delegations().map(Delegations::roles).unwrap_or_default();
+    let signers = delegations.iter().map(|delegation| RoleName::Delegated(delegation.name().to_owned()));
+    [RoleName::TARGETS]
+        .into_iter()
+        .chain(signers)
+        .filter_map(|role| Some((role.clone(), present(trusted, &role)?)))
+        .collect()
+}
+
+/// Reads a targets role that was just made, for its delegations.
+fn targets_of(file: &Signed) -> Result<Targets, Error> {
+    let envelope = Envelope::<Targets>::parse_untrusted(&file.role, file.bytes.clone());
+    envelope.map(|envelope| envelope.unverified().clone()).map_err(|e| Error::Usage(e.to_string()))
 }
