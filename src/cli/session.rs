@@ -70,9 +70,17 @@ impl Session {
     /// # Errors
     /// Exit 30 where a given key cannot be used.
     pub fn signing_keys(&self) -> Result<Box<dyn KeyStore>, Failure> {
+        self.signing_keys_from(&self.options.keys.files)
+    }
+
+    /// As [`Session::signing_keys`], with these files instead of those of `--key`.
+    ///
+    /// # Errors
+    /// Exit 30 where a given key cannot be used.
+    pub fn signing_keys_from(&self, files: &[PathBuf]) -> Result<Box<dyn KeyStore>, Failure> {
         let given = MemoryKeyStore::new();
         let mut any = false;
-        for path in &self.options.keys.files {
+        for path in files {
             given.load(&file::read(path)?, &path.display().to_string(), None, &self.passphrases)?;
             any = true;
         }

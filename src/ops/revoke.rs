@@ -9,7 +9,7 @@ use super::client::Reading;
 use super::error::Error;
 use super::publish::{Publisher, Voice, Work};
 use super::ring::Ring;
-use super::sign::signers;
+use super::sign::{is_blocked, signers};
 use super::world::{World, unlock_role_keys};
 use crate::image::{Digest, ImageName, Reference, Tag};
 use crate::trust::entry::{Change, Entry};
@@ -163,7 +163,10 @@ fn paths(name: &ImageName, metadata: &Targets, what: &What) -> Result<Vec<String
 fn entries(name: &ImageName, trusted: &Trusted) -> std::collections::BTreeSet<String> {
     let prefixes = [format!("{name}:"), format!("{name}@")];
     let ours = |path: &&str| prefixes.iter().any(|prefix| path.starts_with(prefix.as_str()));
-    let paths = roles(trusted).into_iter().flat_map(|(_, metadata)| metadata.iter().map(|(path, _)| path));
+    let answered = |role: &RoleName, path: &str| *role == RoleName::TARGETS || !is_blocked(trusted, path);
+    let paths = roles(trusted)
+        .into_iter()
+        .flat_map(|(role, metadata)| metadata.iter().map(|(path, _)| path).filter(move |path| answered(&role, path)));
     paths.filter(ours).map(str::to_owned).collect()
 }
 
