@@ -12,7 +12,7 @@ use boltseal::trust::limits::Limits;
 use boltseal::trust::pin::Pin;
 use boltseal::trust::root::Root;
 use boltseal::trust::threshold;
-use boltseal::trust::update::{Answer, Expiry, Profile, Rules, Step, Trusted, Update};
+use boltseal::trust::update::{Answer, Breadth, Expiry, Profile, Rules, Step, Trusted, Update};
 use boltseal::trust::{RoleKind, RoleName, Version};
 use bytes::Bytes;
 use jiff::SignedDuration;
@@ -101,6 +101,7 @@ fn trusted(wanted: &[String]) -> Trusted {
         limits: Limits::default(),
         now: "2026-11-22T00:00:00Z".parse().unwrap(),
         expiry: Expiry::Enforce,
+        breadth: Breadth::Wanted,
     };
     let mut update = Update::begin(rules, &[], wanted.iter().cloned()).unwrap();
     loop {
