@@ -328,7 +328,7 @@ impl Story<'_, '_> {
     async fn see_rollback(&mut self) -> Result<(), Ended> {
         match self.ask(Served::Ignore).await? {
             Err(refusal) if matches!(&*refusal, Error::Trust { source: trust::Error::Rollback { .. }, .. }) => {
-                let title = "Attack: the registry puts back the old image with its old, genuine signatures";
+                let title = "Attack: the old image is put back, with its old and genuine signatures";
                 self.refused(Some(title), self.command("verify", ""), refusal);
                 Ok(())
             }
