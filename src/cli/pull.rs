@@ -151,7 +151,13 @@ fn connection(session: &Session, from: &ImageName) -> Result<Connection, Failure
 async fn engine(session: &Session, wanted: Option<Engine>) -> Result<Program, Failure> {
     let volume = if session.options.speech.quiet { Volume::Quiet } else { Volume::Normal };
     if let Some(engine) = wanted {
-        return Ok(Program::new(engine, volume));
+        let program = Program::new(engine, volume);
+        let path = session.environment.value(env::PATH).unwrap_or_default();
+        if program.is_on(&path) {
+            return Ok(program);
+        }
+        return Err(Failure::failed(format!("{} is not installed, or not on the `PATH`", engine.as_str()))
+            .hint("name another engine with `--with`; `--to oci:FOLDER` needs none"));
     }
     let engines = Engine::ALL.map(|engine| Program::new(engine, volume));
     match choose(&engines).await {
