@@ -238,3 +238,6 @@ fn of_transfer(error: TransferError, location: String) -> Error {
         odd => Error::Registry(registry::Error::Broken { location, message: odd.to_string() }),
     }
 }
+
+#[cfg(test)]
+mod tests;
