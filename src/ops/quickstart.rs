@@ -277,7 +277,7 @@ impl Story<'_, '_> {
 
     async fn sign(&mut self, image: &TinyImage, title: &'static str) -> Result<(), Ended> {
         let images = [Image { subject: self.subject(), built: None }];
-        let signed = sign::sign(&self.world()?, &self.ring, &images, &Options::default()).await?;
+        let signed = Box::pin(sign::sign(&self.world()?, &self.ring, &images, &Options::default())).await?;
         let digest = signed.first().map(|signed| signed.manifest.digest);
         if digest != Some(image.digest()) || signed.iter().any(|signed| signed.already) {
             return Err(self.surprise("sign", "the pushed image to be signed anew", shown(digest)));

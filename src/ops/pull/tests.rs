@@ -87,14 +87,14 @@ impl Scene {
         self.folder.path().join("copy")
     }
 
-    async fn into_layout(&self, decision: &Decision) -> Result<Pulled, Error> {
+    async fn copied(&self, decision: &Decision) -> Result<Pulled, Error> {
         let progress: Arc<dyn Progress> = Arc::new(Unwatched);
         let pulled = into_layout(&self.world(), decision, &self.copy(), None, &progress).await;
         pulled.map(|(pulled, _)| pulled)
     }
 
     async fn pull(&self) -> Result<Pulled, Error> {
-        self.into_layout(&self.decision(&format!("{NAME}:1.0"))).await
+        self.copied(&self.decision(&format!("{NAME}:1.0"))).await
     }
 
     /// What is stored under the signed digest, changed.
@@ -146,7 +146,7 @@ async fn what_is_refused_goes_nowhere() {
     if let Some(verdict) = &mut decision.verdict {
         verdict.outcome = Err(Arc::new(Error::Forbidden("no".to_owned())));
     }
-    assert!(matches!(scene.into_layout(&decision).await, Err(Error::Forbidden(_))));
+    assert!(matches!(scene.copied(&decision).await, Err(Error::Forbidden(_))));
     let engine = Recorder::default();
     let pulled = by_engine(&scene.world(), &decision, &engine, &Connection::default(), &|_| {}).await;
     assert!(matches!(pulled, Err(Error::Forbidden(_))));
@@ -157,7 +157,7 @@ async fn what_is_refused_goes_nowhere() {
 async fn a_digest_without_a_tag_needs_one_to_be_kept_under() {
     let scene = Scene::new().await;
     let decision = scene.decision(&format!("{NAME}@{}", scene.signed.digest));
-    assert!(matches!(scene.into_layout(&decision).await, Err(Error::Usage(_))));
+    assert!(matches!(scene.copied(&decision).await, Err(Error::Usage(_))));
 }
 
 /// An engine that notes what it is told, and holds whatever it is asked for.
@@ -212,6 +212,6 @@ async fn an_engine_is_told_the_verified_digest_and_a_written_digest_gets_no_tag(
         run(&format!("{NAME}:1.0")).await,
         [pulled.clone(), format!("tag {NAME}@{digest} {NAME}:1.0"), format!("holds {NAME}:1.0 {digest}")]
     );
-    assert_eq!(run(&format!("{NAME}@{digest}")).await, [pulled.clone()]);
+    assert_eq!(run(&format!("{NAME}@{digest}")).await, std::slice::from_ref(&pulled));
     assert_eq!(run(&format!("{NAME}:1.0@{digest}")).await, [pulled]);
 }
