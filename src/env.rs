@@ -35,6 +35,8 @@ pub const CI: &str = "CI";
 pub const NO_COLOR: &str = "NO_COLOR";
 /// The kind of terminal.
 pub const TERM: &str = "TERM";
+/// Where programs are looked for.
+pub const PATH: &str = "PATH";
 /// The passphrase of root keys.
 pub const ROOT_PASSPHRASE: &str = "BOLTSEAL_ROOT_PASSPHRASE";
 /// The passphrase of targets keys.

@@ -97,20 +97,21 @@ pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
         return Ok(write(&session.console, &form));
     }
     warn(&session.console, &decision, switched_off);
-    let pulled = match &args.to {
-        Some(layout) => into_layout(session, &world, &decision, layout).await?,
-        None => {
-            let from = ops::source(&world, &subject)?;
-            let connection = connection(session, &from)?;
-            let engine = engine(session, wanted).await?;
-            form.engine = Some(engine.kind().as_str());
-            let say = |line: String| session.console.talk.info(line);
-            ops::by_engine(&world, &decision, &engine, &connection, &say).await.map_err(|e| {
-                let advice =
-                    if matches!(e, Error::Program { .. }) { advice(engine.kind(), &connection) } else { vec![] };
-                advice.into_iter().fold(Failure::from(e), Failure::hint)
-            })?
-        }
+    let pulled = if let Some(layout) = &args.to {
+        into_layout(session, &world, &decision, layout).await?
+    } else {
+        let from = ops::source(&world, &subject)?;
+        let connection = connection(session, &from)?;
+        let engine = engine(session, wanted).await?;
+        form.engine = Some(engine.kind().as_str());
+        let say = |line: String| session.console.talk.info(line);
+        let pulled = ops::by_engine(&world, &decision, &engine, &connection, &say).await;
+        pulled.map_err(|e| match e {
+            Error::Program { .. } => {
+                advice(engine.kind(), &connection).into_iter().fold(Failure::from(e), Failure::hint)
+            }
+            e => failure(e),
+        })?
     };
     form.verdict.digest = pulled.digest.map(|digest| digest.to_string());
     form.pulled = Some(pulled.from);
@@ -150,7 +151,13 @@ fn connection(session: &Session, from: &ImageName) -> Result<Connection, Failure
 async fn engine(session: &Session, wanted: Option<Engine>) -> Result<Program, Failure> {
     let volume = if session.options.speech.quiet { Volume::Quiet } else { Volume::Normal };
     if let Some(engine) = wanted {
-        return Ok(Program::new(engine, volume));
+        let program = Program::new(engine, volume);
+        let path = session.environment.value(env::PATH).unwrap_or_default();
+        if program.is_on(&path) {
+            return Ok(program);
+        }
+        return Err(Failure::failed(format!("{} is not installed, or not on the `PATH`", engine.as_str()))
+            .hint("name another engine with `--with`; `--to oci:FOLDER` needs none"));
     }
     let engines = Engine::ALL.map(|engine| Program::new(engine, volume));
     match choose(&engines).await {
@@ -173,7 +180,8 @@ async fn into_layout(
 ) -> Result<Pulled, Failure> {
     let progress: Arc<dyn transfer::Progress> =
         Arc::new(session.console.bars.bar(&decision.subject.reference.to_string()));
-    let (pulled, done) = ops::into_layout(world, decision, &layout.folder, layout.tag.as_ref(), &progress).await?;
+    let (pulled, done) =
+        ops::into_layout(world, decision, &layout.folder, layout.tag.as_ref(), &progress).await.map_err(failure)?;
     let talk = &session.console.talk;
     let written = pulled.tagged.as_deref().unwrap_or_default();
     talk.info(format_args!("written to {written}: {} copied, {} there already", size(done.sent), size(done.present)));
@@ -181,6 +189,17 @@ async fn into_layout(
         talk.warn(format_args!("{} layers that may not be passed on were left out", done.foreign.len()));
     }
     Ok(pulled)
+}
+
+/// A failure to get what was verified: the signed digest itself is what is missing, so there is no other to pull.
+fn failure(error: Error) -> Failure {
+    let lost = matches!(error, Error::WrongBytes { .. });
+    let failure = Failure::from(error);
+    if !lost {
+        return failure;
+    }
+    Failure { hints: Vec::new(), ..failure }
+        .hint("nothing else was pulled in its place: push and sign the image again, or ask who runs the registry")
 }
 
 fn size(bytes: u64) -> String {
@@ -192,7 +211,8 @@ fn warn(console: &Console, decision: &Decision, switched_off: bool) {
     let image = decision.subject.shown();
     match &decision.verdict {
         None if switched_off => {
-            console.talk.warn(format_args!("{image}: nothing was verified, as `{}` is off", env::DOCKER_CONTENT_TRUST))
+            let switch = env::DOCKER_CONTENT_TRUST;
+            console.talk.warn(format_args!("{image}: nothing was verified, as `{switch}` is off"));
         }
         None => console.talk.warn(format_args!("{image}: nothing was verified, as the policy says `off`")),
         Some(verdict) => {

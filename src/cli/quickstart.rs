@@ -12,6 +12,9 @@ use crate::ops::quickstart::{self as ops, Act, Place, Stage};
 /// The image name of the story without a registry. The domain is nobody's, by RFC 2606.
 const NAME: &str = "example.com/app";
 
+/// How many characters of an answer stand in a line.
+const WIDTH: usize = 80;
+
 /// Arguments of `quickstart`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -81,22 +84,21 @@ impl Teller<'_> {
             self.acts.push(json!({"title": act.title, "command": act.command, "answer": lines, "refused": failure}));
             return;
         }
-        let mut text = String::new();
         if let Some(title) = act.title {
             self.number += 1;
-            text += &format!("\n{} {}\n", format!("{}.", self.number).bold(), title.bold());
+            self.write(&format!("\n{} {}\n", format!("{}.", self.number).bold(), title.bold()));
         }
         if let Some(command) = &act.command {
-            text += &format!("   {} {}\n", "$".dimmed(), command.cyan());
+            self.write(&format!("   {} {}\n", "$".dimmed(), command.cyan()));
         }
         for line in act.answer.iter().flatten() {
-            text += &format!("     {}\n", self.short(line));
+            self.write(&indented(&self.short(line)));
         }
         if let Some(failure) = failure {
             let verdict = format!("refused, exit {}:", failure.exit.code());
-            text += &format!("     {} {}\n", verdict.red().bold(), self.short(&failure.message));
+            let text = indented(&format!("{verdict} {}", self.short(&failure.message)));
+            self.write(&text.replacen(&verdict, &verdict.red().bold().to_string(), 1));
         }
-        self.write(&text);
     }
 
     fn end(&mut self, stage: &Stage<'_>, told: &Result<(), ops::Ended>) {
@@ -110,19 +112,19 @@ impl Teller<'_> {
         if told.is_err() {
             return;
         }
-        let mut text = format!("\n{}\n", "All as it has to be. Now with an image of yours:".green().bold());
+        self.write(&format!("\n{}\n", "Everything came out as it should. Now with an image of yours:".green().bold()));
         let next = [
-            ("boltseal init REGISTRY/NAME", "keys, once for each image name"),
+            ("boltseal init REGISTRY/NAME", "once for each image name: keys and trust data"),
             ("boltseal sign REGISTRY/NAME:TAG", "after each push"),
-            ("boltseal pull REGISTRY/NAME:TAG", "instead of `docker pull`; on other machines after `trust add`"),
+            ("boltseal pull REGISTRY/NAME:TAG", "instead of `docker pull`"),
         ];
         for (command, why) in next {
-            text += &format!("   {} {}  {}\n", "$".dimmed(), format!("{command:<33}").cyan(), why.dimmed());
+            self.write(&format!("   {} {}  {}\n", "$".dimmed(), format!("{command:<31}").cyan(), why.dimmed()));
         }
         if stage.place == Place::Registry {
-            text += &format!("{}\n", format!("The repository {} is left in the registry.", stage.name).dimmed());
+            let left = format!("The repository {} stays in the registry; remove it there.", stage.name);
+            self.write(&format!("{}\n", left.dimmed()));
         }
-        self.write(&text);
     }
 
     /// A line short enough to be read: digests by their beginning, paths without the temporary folder.
@@ -132,8 +134,9 @@ impl Teller<'_> {
         let mut short = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
-            let kept = if digits == 64 { format!("{}…", &part[..12]) } else { part[..digits].to_owned() };
-            short += &format!("sha256:{kept}{}", &part[digits..]);
+            let (digest, rest) = part.split_at(digits);
+            let (kept, more) = if digits == 64 { (&digest[..12], "…") } else { (digest, "") };
+            short.extend(["sha256:", kept, more, rest]);
         }
         short
     }
@@ -142,5 +145,33 @@ impl Teller<'_> {
         if !self.session.console.output.is_json() {
             self.session.console.talk.styled(text);
         }
+    }
+}
+
+/// Lines of at most [`WIDTH`] characters, broken between words and indented as answers are.
+fn indented(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let length = lines.last().map_or(0, |line| line.chars().count());
+        match lines.last_mut() {
+            Some(line) if length == 0 => line.push_str(word),
+            Some(line) if length + 1 + word.chars().count() <= WIDTH => line.extend([" ", word]),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().flat_map(|line| ["     ", line, "\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_broken_between_words() {
+        let word = "w".repeat(WIDTH / 2);
+        assert_eq!(indented(&format!("{word} x {word}")), format!("     {word} x\n     {word}\n"));
+        let long = "l".repeat(WIDTH + 1);
+        assert_eq!(indented(&format!("a {long} b")), format!("     a\n     {long}\n     b\n"));
+        assert_eq!(indented(""), "     \n");
     }
 }

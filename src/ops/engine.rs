@@ -106,7 +106,7 @@ impl From<Trouble> for Error {
 ///
 /// # Errors
 /// What kept each, where none answers.
-pub async fn choose<'e, E: Engine>(engines: &'e [E]) -> Result<(&'e E, Vec<String>), Vec<String>> {
+pub async fn choose<E: Engine>(engines: &[E]) -> Result<(&E, Vec<String>), Vec<String>> {
     let mut before = Vec::new();
     for engine in engines {
         let name = engine.kind().as_str();

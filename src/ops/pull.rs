@@ -73,10 +73,8 @@ pub struct Pulled {
 /// Judges an image. Where the mode is off, nothing is asked.
 pub async fn judge(world: &World<'_>, subject: &Subject) -> Decision {
     let off = world.rule(&subject.reference.name).is_ok_and(|ruling| ruling.mode == Mode::Off);
-    let verdict = match off {
-        true => None,
-        false => verify::verify(world, std::slice::from_ref(subject), Served::Ignore).await.pop(),
-    };
+    let verdict =
+        if off { None } else { verify::verify(world, std::slice::from_ref(subject), Served::Ignore).await.pop() };
     Decision { subject: subject.clone(), verdict }
 }
 
@@ -216,10 +214,10 @@ pub async fn into_layout(
 
 /// A refused image goes nowhere, whoever asks.
 fn check(decision: &Decision) -> Result<(), Error> {
-    match decision.allow() {
-        true => Ok(()),
-        false => Err(Error::Forbidden(format!("`{}` was not verified", decision.subject.shown()))),
+    if decision.allow() {
+        return Ok(());
     }
+    Err(Error::Forbidden(format!("`{}` was not verified", decision.subject.shown())))
 }
 
 /// Whether the location still holds a signed manifest. What else is wrong with it is left to the engine to say.
@@ -240,3 +238,6 @@ fn of_transfer(error: TransferError, location: String) -> Error {
         odd => Error::Registry(registry::Error::Broken { location, message: odd.to_string() }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -277,7 +277,7 @@ impl Story<'_, '_> {
 
     async fn sign(&mut self, image: &TinyImage, title: &'static str) -> Result<(), Ended> {
         let images = [Image { subject: self.subject(), built: None }];
-        let signed = sign::sign(&self.world()?, &self.ring, &images, &Options::default()).await?;
+        let signed = Box::pin(sign::sign(&self.world()?, &self.ring, &images, &Options::default())).await?;
         let digest = signed.first().map(|signed| signed.manifest.digest);
         if digest != Some(image.digest()) || signed.iter().any(|signed| signed.already) {
             return Err(self.surprise("sign", "the pushed image to be signed anew", shown(digest)));
@@ -328,7 +328,7 @@ impl Story<'_, '_> {
     async fn see_rollback(&mut self) -> Result<(), Ended> {
         match self.ask(Served::Ignore).await? {
             Err(refusal) if matches!(&*refusal, Error::Trust { source: trust::Error::Rollback { .. }, .. }) => {
-                let title = "Attack: the registry puts back the old image with its old, genuine signatures";
+                let title = "Attack: the old image is put back, with its old and genuine signatures";
                 self.refused(Some(title), self.command("verify", ""), refusal);
                 Ok(())
             }

@@ -91,6 +91,8 @@ fn the_first_engine_that_answers_is_used_unless_one_is_named() {
     scripted.run(&[("BOLTSEAL_ENGINE", "docker")], &["pull", &tag]).code(1).stderr_has("exit status 1");
     let named = [("BOLTSEAL_ENGINE", "ctr")];
     scripted.run(&named, &["pull", "--with", "podman", &tag]).ok();
+    let nowhere = [("BOLTSEAL_ENGINE", "nerdctl")];
+    scripted.run(&nowhere, &["pull", &tag]).code(1).stderr_has("nerdctl is not installed");
     scripted.run(&[("BOLTSEAL_ENGINE", "rkt")], &["pull", &tag]).code(2);
 
     let scripted =

@@ -3,7 +3,7 @@
 //! What it says goes to standard error, standard output being for our own data. It is never asked anything, reads
 //! nothing from us, and does not outlive us.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -47,6 +47,11 @@ impl Program {
     /// The engine found on the `PATH`.
     pub fn new(engine: config::Engine, volume: Volume) -> Self {
         Self { engine, volume, environment: Vec::new(), patience: PATIENCE }
+    }
+
+    /// Whether the folders of a `PATH` hold the program.
+    pub fn is_on(&self, path: &OsStr) -> bool {
+        std::env::split_paths(path).any(|folder| folder.join(self.engine.as_str()).is_file())
     }
 
     fn command(&self, arguments: Vec<OsString>) -> Command {
@@ -240,6 +245,9 @@ mod tests {
         let only = vec![("PATH".into(), folder.path().as_os_str().to_owned())];
         let program = Program { environment: only, ..program };
         assert_eq!(program.answers().await, Err(Trouble::Missing("docker")));
+        assert!(!program.is_on(folder.path().as_os_str()));
+        fs::write(folder.path().join("docker"), "").unwrap();
+        assert!(program.is_on(folder.path().as_os_str()));
     }
 
     #[tokio::test]
