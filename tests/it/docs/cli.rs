@@ -131,6 +131,8 @@ fn every_document_that_the_program_writes_is_as_its_schema_says() {
     assert!(superseded["results"][0]["superseded"].is_string(), "{superseded}");
     ask(&["pull", &one, "--to", "oci:copy"]);
     assert_eq!(ask(&["pull", &none, "--to", "oci:copy"]).0, 11);
+    ask(&["copy", &two, "oci:elsewhere"]);
+    ask(&["bundle", NAME, "all.tar"]);
     ask(&["inspect", NAME]);
     assert_eq!(ask(&["status", NAME, "registry.example.com/other"]).0, 16);
     assert_eq!(ask(&["refresh", NAME, "registry.example.com/other"]).0, 16);
