@@ -134,7 +134,13 @@ fn the_files_verify_and_say_what_the_page_says() {
 #[test]
 fn the_head_lists_the_files_and_its_predecessors() {
     let head = Head::parse(OCI_MANIFEST, &file("head.json")).unwrap();
-    let names = ["timestamp.json", "1882441036347783.snapshot.json", "1.root.json", "1882441035299207.targets.json", "absorbed.json"];
+    let names = [
+        "timestamp.json",
+        "1882441036347783.snapshot.json",
+        "1.root.json",
+        "1882441035299207.targets.json",
+        "absorbed.json",
+    ];
     assert_eq!(head.files().map(|layer| layer.name.as_str()).collect::<Vec<_>>(), names);
     for layer in head.files() {
         assert_eq!(layer.open(layer.inline.clone().unwrap(), 4096).unwrap(), file(&layer.name), "{}", layer.name);
@@ -171,7 +177,13 @@ fn key_ids_and_canonical_bytes_are_made_as_the_page_says() {
         let canonical = format!(r#"{{"keytype":"ed25519","keyval":{{"public":"{public}"}},"scheme":"ed25519"}}"#);
         assert_eq!(Digest::of(canonical.as_bytes()).hex(), id);
     }
-    for name in ["1.root.json", "timestamp.json", "1882441036347783.snapshot.json", "1882441035299207.targets.json", "intent.json"] {
+    for name in [
+        "1.root.json",
+        "timestamp.json",
+        "1882441036347783.snapshot.json",
+        "1882441035299207.targets.json",
+        "intent.json",
+    ] {
         let bytes = file(name);
         let raw =
             serde_json::from_slice::<BTreeMap<&str, &serde_json::value::RawValue>>(&bytes).unwrap()["signed"].get();
