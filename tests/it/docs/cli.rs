@@ -18,7 +18,8 @@ fn manual() -> String {
 /// Every verb that does something, with its own options.
 fn verbs() -> BTreeMap<String, BTreeSet<String>> {
     fn walk(command: &clap::Command, path: &str, found: &mut BTreeMap<String, BTreeSet<String>>) {
-        let verbs: Vec<_> = command.get_subcommands().filter(|verb| verb.get_name() != "help").collect();
+        let shown = |verb: &&clap::Command| verb.get_name() != "help" && !verb.is_hide_set();
+        let verbs: Vec<_> = command.get_subcommands().filter(shown).collect();
         if verbs.is_empty() {
             found.insert(path.to_owned(), options(command.get_arguments().filter(|option| !option.is_global_set())));
         }
@@ -128,6 +129,10 @@ fn every_document_that_the_program_writes_is_as_its_schema_says() {
     ask(&["sign", &one]);
     let superseded = ask(&["verify", &format!("{one}@{former}")]).1;
     assert!(superseded["results"][0]["superseded"].is_string(), "{superseded}");
+    ask(&["pull", &one, "--to", "oci:copy"]);
+    assert_eq!(ask(&["pull", &none, "--to", "oci:copy"]).0, 11);
+    ask(&["copy", &two, "oci:elsewhere"]);
+    ask(&["bundle", NAME, "all.tar"]);
     ask(&["inspect", NAME]);
     assert_eq!(ask(&["status", NAME, "registry.example.com/other"]).0, 16);
     assert_eq!(ask(&["refresh", NAME, "registry.example.com/other"]).0, 16);
@@ -143,6 +148,7 @@ fn every_document_that_the_program_writes_is_as_its_schema_says() {
     ask(&["key", "import", "key.pem", "--purpose", "root"]);
     ask(&["key", "list"]);
     ask(&["key", "passwd", &key]);
+    ask(&["quickstart"]);
     assert_eq!(ask(&["verify", "--no-such-option"]).0, 2);
 
     let unmet: Vec<_> = schemas.0.keys().filter(|name| !met.contains(*name)).collect();

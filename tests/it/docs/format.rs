@@ -22,7 +22,7 @@ use super::book::{blocks, page, top};
 
 /// What stands for something left out.
 const ELLIPSIS: &str = "…";
-const OP: &str = "323582d6545453dd43df8156368acef1";
+const OP: &str = "006b012d63845621b58f19cce6e81e2e";
 
 fn file(name: &str) -> Bytes {
     fs::read(top().join("tests/vectors/format").join(name)).unwrap_or_else(|e| panic!("{name}: {e}")).into()
@@ -135,7 +135,13 @@ fn the_files_verify_and_say_what_the_page_says() {
 #[test]
 fn the_head_lists_the_files_and_its_predecessors() {
     let head = Head::parse(OCI_MANIFEST, &file("head.json")).unwrap();
-    let names = ["timestamp.json", "3807188.snapshot.json", "1.root.json", "3807188.targets.json", "absorbed.json"];
+    let names = [
+        "timestamp.json",
+        "1882441036347783.snapshot.json",
+        "1.root.json",
+        "1882441035299207.targets.json",
+        "absorbed.json",
+    ];
     assert_eq!(head.files().map(|layer| layer.name.as_str()).collect::<Vec<_>>(), names);
     for layer in head.files() {
         assert_eq!(layer.open(layer.inline.clone().unwrap(), 4096).unwrap(), file(&layer.name), "{}", layer.name);
@@ -150,14 +156,14 @@ fn the_head_lists_the_files_and_its_predecessors() {
 fn the_intent_counts_and_is_absorbed() {
     let manifest: Value = serde_json::from_slice(&file("intent-manifest.json")).unwrap();
     let digests: Vec<_> =
-        ["intent.json", "3807188.targets.json"].map(|name| Digest::of(&file(name)).to_string()).into();
+        ["intent.json", "1882441035299207.targets.json"].map(|name| Digest::of(&file(name)).to_string()).into();
     let listed = manifest["layers"].as_array().unwrap().iter().map(|layer| layer["digest"].as_str().unwrap());
     assert_eq!(listed.collect::<Vec<_>>(), digests);
     let trusted = trusted(&[]);
     let envelope = Envelope::<Intent>::parse_untrusted(&RoleName::TARGETS, file("intent.json")).unwrap();
     let authority = trusted.root.authority(RoleKind::Targets);
     let intent = threshold::verify(&RoleName::TARGETS, envelope, &[authority]).unwrap();
-    assert_eq!((intent.op.to_string().as_str(), intent.base), (OP, Version::new(2_768_064).unwrap()));
+    assert_eq!((intent.op.to_string().as_str(), intent.base), (OP, Version::new(1882441032338617).unwrap()));
     let absorbed = Absorbed::parse(&file("absorbed.json")).unwrap();
     assert!(absorbed.contains(&intent.op));
     assert_eq!(absorbed.encode(), file("absorbed.json"));
@@ -172,7 +178,13 @@ fn key_ids_and_canonical_bytes_are_made_as_the_page_says() {
         let canonical = format!(r#"{{"keytype":"ed25519","keyval":{{"public":"{public}"}},"scheme":"ed25519"}}"#);
         assert_eq!(Digest::of(canonical.as_bytes()).hex(), id);
     }
-    for name in ["1.root.json", "timestamp.json", "3807188.snapshot.json", "3807188.targets.json", "intent.json"] {
+    for name in [
+        "1.root.json",
+        "timestamp.json",
+        "1882441036347783.snapshot.json",
+        "1882441035299207.targets.json",
+        "intent.json",
+    ] {
         let bytes = file(name);
         let raw =
             serde_json::from_slice::<BTreeMap<&str, &serde_json::value::RawValue>>(&bytes).unwrap()["signed"].get();
