@@ -21,4 +21,5 @@ pub mod transfer;
 pub mod trust;
 pub mod tuf_client;
 pub mod verify;
+pub mod watch;
 pub mod world;

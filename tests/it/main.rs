@@ -9,3 +9,4 @@ mod docs;
 mod http;
 mod spine;
 mod support;
+mod watch;
