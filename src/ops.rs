@@ -5,6 +5,7 @@ pub mod client;
 pub mod copy;
 pub mod engine;
 pub mod error;
+pub mod export;
 pub mod init;
 pub mod inspect;
 pub mod intents;
