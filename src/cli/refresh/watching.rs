@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -15,17 +14,16 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::listen::{self, ListenArg};
 use crate::cli::ports::Ports;
-use crate::cli::prompt::Prompt;
 use crate::cli::report::{Failure, Outcome};
 use crate::cli::session::Session;
 use crate::image::ImageName;
-use crate::keystore::{self, EnvPassphrases, Passphrase};
 use crate::ops::refresh::{self as ops, Refreshed};
 use crate::ops::ring::Ring;
 use crate::ops::watch::pace::Pace;
 use crate::ops::watch::state::State;
 use crate::ops::watch::{Rounds, watch};
-use crate::ops::world::unlock_collection_keys;
+use crate::ops::world::unlock_role_keys;
+use crate::trust::RoleKind;
 
 /// What to watch: names, with the layouts of those that lie in one.
 pub(super) struct Watch {
@@ -39,19 +37,10 @@ pub(super) async fn run(watched: Watch, session: &Session) -> Result<Outcome, Fa
     let ended = |e| Failure::failed(format!("cannot wait for signals: {e}"));
     let (mut term, mut int) =
         (signal(SignalKind::terminate()).map_err(ended)?, signal(SignalKind::interrupt()).map_err(ended)?);
-    let asked = Arc::new(AtomicBool::new(false));
-    let variables = Arc::clone(&session.environment);
-    let prompt = AtStart { prompt: session.console.prompt, over: Arc::clone(&asked) };
-    let passphrases = EnvPassphrases::new(move |name: &str| variables.variable(name), prompt);
     let keys = session.signing_keys()?;
-    let ring = Ring::new(&*keys, &passphrases);
+    let ring = Ring::new(&*keys, &session.passphrases);
     let names: Vec<ImageName> = watched.collections.keys().cloned().collect();
-    for name in &names {
-        unlock_collection_keys(&ring, name)?;
-    }
-    // Nobody looks at the terminal of a process that runs for months.
-    asked.store(true, Ordering::Relaxed);
-
+    unlock(&ring, &names, session)?;
     let state = Arc::new(State::new(&names));
     let listener = match watched.listen {
         Some(ListenArg(address)) => Some(bind(address, session).await?),
@@ -92,16 +81,15 @@ async fn bind(address: std::net::SocketAddr, session: &Session) -> Result<TcpLis
     TcpListener::bind(address).await.map_err(|e| Failure::failed(format!("cannot listen on {address}: {e}")))
 }
 
-/// Asks at the start only.
-struct AtStart {
-    prompt: Prompt,
-    over: Arc<AtomicBool>,
-}
-
-impl keystore::Prompt for AtStart {
-    fn passphrase(&self, question: &str) -> Option<Passphrase> {
-        if self.over.load(Ordering::Relaxed) { None } else { self.prompt.passphrase(question) }
+/// Unlocks what the collections are refreshed with, root keys excepted, while somebody may still be asked.
+fn unlock(ring: &Ring<'_>, names: &[ImageName], session: &Session) -> Result<(), Failure> {
+    let ports = Ports::new(session);
+    let world = ports.world()?;
+    for name in names {
+        unlock_role_keys(&world, ring, name, &[RoleKind::Targets, RoleKind::Snapshot, RoleKind::Timestamp])?;
     }
+    ring.close();
+    Ok(())
 }
 
 /// One refresh after the other, each in a world of its own: policy and settings count as they are then.
