@@ -5,6 +5,7 @@
 // Private modules of a test binary: `pub` there says "for other tests".
 #![allow(unreachable_pub)]
 
+mod copy;
 mod docs;
 mod http;
 mod spine;
