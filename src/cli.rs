@@ -10,6 +10,7 @@ pub mod completions;
 pub mod console;
 pub mod copy;
 pub mod expiry;
+pub mod export;
 pub mod file;
 pub mod image;
 pub mod init;
@@ -109,6 +110,8 @@ pub enum Verb {
     Copy(copy::Args),
     /// Write images with their trust data to one file
     Bundle(bundle::Args),
+    /// Write the trust data as a standard TUF repository
+    Export(export::Args),
     /// Manage keys
     Key(key::Args),
     /// Manage which roots are trusted
@@ -174,6 +177,7 @@ impl Verb {
             Self::Signer(args) => wait(signer::run(args, &session)),
             Self::Copy(args) => wait(copy::run(args, &session)),
             Self::Bundle(args) => wait(bundle::run(args, &session)),
+            Self::Export(args) => wait(export::run(args, &session)),
             Self::Status(args) => wait(status::run(args, &session)),
         }
     }

@@ -1,6 +1,6 @@
 //! `refresh`: signs again what is due, with the keys at hand, and finishes what a killed publisher began.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -23,6 +23,8 @@ pub struct Refreshed {
     pub signed: BTreeSet<RoleKind>,
     /// When the first role expires now.
     pub expires: Timestamp,
+    /// When each top-level role expires now.
+    pub expiries: BTreeMap<RoleKind, Timestamp>,
     /// Roles in the last quarter of their life whose keys are elsewhere, with the instants they expire.
     pub pressing: Vec<(RoleKind, Timestamp)>,
     /// What was ignored beside the head.
@@ -55,5 +57,5 @@ pub async fn refresh(
         .map(|(kind, at)| (*kind, *at))
         .collect();
     let expires = expiries.values().copied().min().unwrap_or(world.now);
-    Ok(Refreshed { signed: published.signed, expires, pressing, ignored: published.ignored })
+    Ok(Refreshed { signed: published.signed, expires, expiries, pressing, ignored: published.ignored })
 }

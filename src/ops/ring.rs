@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::Error;
@@ -17,12 +17,19 @@ pub struct Ring<'a> {
     store: &'a dyn KeyStore,
     passphrases: &'a dyn Passphrases,
     unlocked: Mutex<BTreeMap<KeyId, Arc<dyn Signer>>>,
+    /// Whether only what is unlocked counts.
+    closed: AtomicBool,
 }
 
 impl<'a> Ring<'a> {
     /// The keys of a store, none unlocked yet.
     pub fn new(store: &'a dyn KeyStore, passphrases: &'a dyn Passphrases) -> Self {
-        Self { store, passphrases, unlocked: Mutex::default() }
+        Self { store, passphrases, unlocked: Mutex::default(), closed: AtomicBool::new(false) }
+    }
+
+    /// Lets only the keys count from now on that are unlocked already: nobody is there to be asked any more.
+    pub fn close(&self) {
+        self.closed.store(true, Relaxed);
     }
 
     /// The store behind it.
@@ -42,6 +49,9 @@ impl<'a> Ring<'a> {
     /// # Errors
     /// Those of unlocking a key.
     pub fn unlock(&self, wanted: impl Fn(&KeyInfo) -> bool) -> Result<(), Error> {
+        if self.closed.load(Relaxed) {
+            return Ok(());
+        }
         let held = self.store.list()?;
         let mut left: Vec<&KeyInfo> = held.iter().filter(|info| wanted(info)).collect();
         while !left.is_empty() {
@@ -108,6 +118,9 @@ impl<'a> Ring<'a> {
             .filter(|(_, key)| held.iter().any(|info| info.public.material() == key.material()))
             .collect();
         let unlocked = self.unlocked.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Relaxed) {
+            keys.retain(|(_, key)| unlocked.contains_key(&key.id()));
+        }
         keys.sort_by_key(|(_, key)| !unlocked.contains_key(&key.id()));
         Ok(keys)
     }

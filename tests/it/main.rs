@@ -5,7 +5,9 @@
 // Private modules of a test binary: `pub` there says "for other tests".
 #![allow(unreachable_pub)]
 
+mod copy;
 mod docs;
 mod http;
 mod spine;
 mod support;
+mod watch;
