@@ -1,1 +1,212 @@
-//! x
+//! Publishers killed at every point: readers see the old state or the new one, and the next publisher goes on.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::image::Image;
+use crate::machine::Machine;
+use crate::process::wait_until;
+use crate::proxy::{Moment, Proxy, Seen};
+use crate::scene::REPOSITORY;
+use crate::servers::Registry;
+use crate::yard::{Dice, Yard, seed, soaking};
+
+/// Holds a publisher at one request of its publish, until it was killed.
+#[derive(Default)]
+struct Trap {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Which request of the publisher, counted from the moment that the trap was set, and when.
+    at: Option<(usize, Moment)>,
+    passed: usize,
+    sprung: bool,
+    /// What requests were seen since then.
+    seen: Vec<String>,
+    /// Whether what is held is passed on in the end: it was on its way already when its publisher died.
+    late: bool,
+}
+
+impl Trap {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the trap.
+    fn set(&self, at: usize, moment: Moment) {
+        *self.state() = State { at: Some((at, moment)), ..State::default() };
+    }
+
+    /// Lets everybody pass, and says whether somebody was caught and what was seen.
+    fn open(&self) -> (bool, Vec<String>) {
+        let mut state = self.state();
+        state.at = None;
+        self.changed.notify_all();
+        (state.sprung, std::mem::take(&mut state.seen))
+    }
+
+    /// Counts a request, and holds it for as long as the trap stays set; says whether it is passed on then.
+    fn meet(&self, moment: Moment, seen: &Seen) -> bool {
+        let mut state = self.state();
+        let Some((at, wanted)) = state.at else { return true };
+        if moment == Moment::Before {
+            state.passed += 1;
+            state.seen.push(format!("{} {} ({} bytes)", seen.method, seen.path, seen.body));
+        }
+        if state.sprung || (state.passed == at && moment == wanted) {
+            state.sprung = true;
+            self.changed.notify_all();
+            let held = self.changed.wait_while(state, |state| state.at.is_some());
+            return held.unwrap_or_else(PoisonError::into_inner).late;
+        }
+        true
+    }
+
+    fn is_sprung(&self) -> bool {
+        self.state().sprung
+    }
+}
+
+/// A yard whose publishers go through a trap, and whose readers go round it.
+fn trapped(seed: u64) -> (Yard, Arc<Trap>) {
+    let trap = Arc::new(Trap::default());
+    let meet = Arc::clone(&trap);
+    let watch = move |moment, seen: &Seen| meet.meet(moment, seen);
+    let yard = Yard::behind(Registry::open(), |registry| Proxy::watched(&registry.host(), seed, watch));
+    (yard, trap)
+}
+
+fn start(machine: &Machine, arguments: [&str; 2]) -> Child {
+    let mut command: Command = machine.boltseal(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("the program starts")
+}
+
+fn kill(child: &mut Child) -> bool {
+    let ended = child.try_wait().expect("a child can be waited for").is_some();
+    child.kill().expect("a child can be killed");
+    child.wait().expect("a child can be waited for");
+    !ended
+}
+
+/// Kills a publisher at a request, and says whether there was such a request, and what it had asked.
+fn kill_at(yard: &Yard, trap: &Trap, machine: &Machine, tag: &str, at: usize, moment: Moment) -> (bool, Vec<String>) {
+    trap.set(at, moment);
+    let mut publisher = start(machine, ["sign", &yard.tag(tag)]);
+    let caught = || trap.is_sprung();
+    wait_until(Duration::from_secs(60), || {
+        caught() || publisher.try_wait().expect("a child can be waited for").is_some()
+    });
+    kill(&mut publisher);
+    trap.open()
+}
+
+/// Asserts that a tag is one of two images for a machine that knew it and for one that has seen nothing.
+fn assert_either(yard: &Yard, readers: &[&Machine], tag: &str, texts: [&str; 2], story: &[String]) {
+    for reader in readers {
+        let said = reader.run(["verify", &yard.tag(tag)]);
+        let right = texts.iter().any(|text| said.stdout().contains(&Image::with_text(text).digest()));
+        assert!(said.code_is(&[0]) == 0 && right, "after {story:#?}: {said}");
+    }
+}
+
+#[test]
+fn a_publisher_killed_at_any_request_leaves_the_old_state_or_the_new_one() {
+    let (yard, trap) = trapped(1);
+    yard.push("kept", "kept");
+    yard.owner.run(["sign", &yard.tag("kept")]).ok();
+    yard.push("1.0", "image 0");
+    yard.owner.run(["sign", &yard.tag("1.0")]).ok();
+    let (warm, publisher, other) = (yard.reader(), yard.publisher(), yard.publisher());
+    warm.run(["verify", &yard.tag("1.0")]).ok();
+    let (mut round, mut points) = (0, 0);
+    for moment in [Moment::Before, Moment::After] {
+        for at in 1.. {
+            round += 1;
+            let (before, after) = (format!("image {}", round - 1), format!("image {round}"));
+            yard.push("1.0", &after);
+            let (caught, story) = kill_at(&yard, &trap, &publisher, "1.0", at, moment);
+            assert_either(&yard, &[&warm, &yard.reader()], "1.0", [&before, &after], &story);
+            assert_either(&yard, &[&warm], "kept", ["kept", "kept"], &story);
+            if !caught {
+                break;
+            }
+            points += 1;
+            // The next one completes or discards what was begun: another machine, the same one, or an upkeep.
+            let heir = if round % 2 == 0 { &other } else { &publisher };
+            match round % 3 {
+                0 => drop(heir.run(["refresh", &yard.name()]).ok()),
+                _ => drop(heir.run(["sign", &yard.tag("kept")]).ok()),
+            }
+            assert_either(&yard, &[&warm, &yard.reader()], "1.0", [&before, &after], &story);
+            publisher.run(["sign", &yard.tag("1.0")]).ok();
+            assert_either(&yard, &[&warm, &yard.reader()], "1.0", [&after, &after], &story);
+        }
+    }
+    println!("killed at {points} points of a publish");
+    assert!(points > 20);
+}
+
+#[test]
+fn publishers_killed_at_random_lose_nothing_that_was_acknowledged() {
+    let seed = seed();
+    let kills = if soaking() { 1000 } else { 25 };
+    let mut dice = Dice::new(seed);
+    let yard = Yard::new(seed);
+    let machines: Vec<_> = (0..3).map(|_| yard.publisher()).collect();
+    let tags: Vec<_> = (0..6).map(|number| format!("t{number}")).collect();
+    for tag in &tags {
+        yard.push(tag, &format!("{tag} 0"));
+        yard.owner.run(["sign", &yard.tag(tag)]).ok();
+    }
+    // What readers may see under each tag: the last acknowledged image, or one of those begun since.
+    let allowed: Vec<Mutex<Vec<String>>> =
+        tags.iter().map(|tag| Mutex::new(vec![Image::with_text(&format!("{tag} 0")).digest()])).collect();
+    let polling = AtomicBool::new(true);
+    let polls = AtomicUsize::new(0);
+    let (mut killed, mut acknowledged) = (0, 0);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let reader = yard.reader();
+            let mut dice = Dice::new(seed + 1);
+            while polling.load(Ordering::SeqCst) {
+                let at = dice.below(tags.len());
+                let possible = allowed[at].lock().unwrap_or_else(PoisonError::into_inner);
+                let said = reader.run(["verify", &yard.tag(&tags[at])]).ok();
+                assert!(possible.iter().any(|digest| said.stdout().contains(digest)), "{possible:?}: {said}");
+                drop(possible);
+                polls.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        for round in 1..=kills {
+            let at = dice.below(tags.len());
+            let (tag, machine) = (&tags[at], &machines[dice.below(machines.len())]);
+            let image = yard.push(tag, &format!("{tag} {round}"));
+            allowed[at].lock().unwrap_or_else(PoisonError::into_inner).push(image.digest());
+            let mut publisher = start(machine, ["sign", &yard.tag(tag)]);
+            std::thread::sleep(Duration::from_millis(dice.below(1200) as u64));
+            killed += usize::from(kill(&mut publisher));
+            if dice.below(4) == 0 {
+                machines[dice.below(machines.len())].run(["sign", &yard.tag(tag)]).ok();
+                *allowed[at].lock().unwrap_or_else(PoisonError::into_inner) = vec![image.digest()];
+                acknowledged += 1;
+            }
+        }
+        polling.store(false, Ordering::SeqCst);
+    });
+    println!("seed {seed}: {killed} of {kills} publishers killed, {acknowledged} acknowledged, {polls:?} reads");
+    machines[0].run(["refresh", &yard.name()]).ok();
+    for machine in machines.iter().chain([&yard.reader()]) {
+        for (tag, allowed) in tags.iter().zip(&allowed) {
+            let said = machine.run(["verify", &yard.tag(tag)]).ok();
+            let allowed = allowed.lock().unwrap_or_else(PoisonError::into_inner);
+            assert!(allowed.iter().any(|digest| said.stdout().contains(digest)), "{tag}: {said}");
+        }
+    }
+    assert!(yard.registry.tags(REPOSITORY).contains(&"trust.tuf".to_owned()));
+}

@@ -47,7 +47,7 @@ pub(crate) struct Seen {
     pub(crate) body: usize,
 }
 
-type Watcher = dyn Fn(Moment, &Seen) + Send + Sync;
+type Watcher = dyn Fn(Moment, &Seen) -> bool + Send + Sync;
 
 /// A running proxy.
 pub(crate) struct Proxy {
@@ -68,11 +68,12 @@ struct Shared {
 impl Proxy {
     /// Starts one before the registry at `target` (`host:port`).
     pub(crate) fn start(target: &str, seed: u64) -> Self {
-        Self::watched(target, seed, |_, _| {})
+        Self::watched(target, seed, |_, _| true)
     }
 
-    /// The same, with a watcher that is called on the request's own thread: nothing goes on until it returns.
-    pub(crate) fn watched(target: &str, seed: u64, watcher: impl Fn(Moment, &Seen) + Send + Sync + 'static) -> Self {
+    /// The same, with a watcher that is called on the request's own thread: nothing goes on until it returns, and not
+    /// then either where it says no.
+    pub(crate) fn watched(target: &str, seed: u64, watcher: impl Fn(Moment, &Seen) -> bool + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback is free");
         let address = listener.local_addr().expect("a listener has an address").to_string();
         let shared = Arc::new(Shared {
@@ -133,7 +134,9 @@ impl Shared {
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let number = self.number.fetch_add(1, Ordering::SeqCst);
         let seen = Seen { number, method: method.to_owned(), path: path.to_owned(), body: body.len() };
-        (self.watcher)(Moment::Before, &seen);
+        if !(self.watcher)(Moment::Before, &seen) {
+            return;
+        }
         let weather = *self.weather.lock().unwrap_or_else(PoisonError::into_inner);
         // One stall, on the way there or on the way back.
         let (there, back) = if self.random().is_multiple_of(2) {
@@ -156,7 +159,9 @@ impl Shared {
             return;
         }
         let answer = self.pass_on(&head, &body);
-        (self.watcher)(Moment::After, &seen);
+        if !(self.watcher)(Moment::After, &seen) {
+            return;
+        }
         self.stall(back);
         if cut {
             let _ = client.shutdown(Shutdown::Both);
