@@ -169,7 +169,7 @@ struct Run<'a> {
     ring: &'a Ring<'a>,
     work: &'a Work,
     begun: Begun,
-    /// The operation of the changes, and of upkeep that changes nothing.
+    /// The operation of the changes.
     op: OpId,
     /// The removes that its author knew of, and the versions and the root that he saw when he began.
     seen: BTreeSet<OpId>,

@@ -199,18 +199,11 @@ impl Metadata for Intent {
     }
 }
 
-/// The operations that a state has absorbed, each with the instant at which its intent expires and what it took away.
+/// The operations that a state has absorbed and whose intents have not expired, each with what it took away.
+///
+/// Every head adds an operation of its own that nobody else has, so that a head is told from those it was not made from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Absorbed(BTreeMap<OpId, Deed>);
-
-/// What is remembered of an absorbed operation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Deed {
-    expires: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    removed: Vec<Change>,
-}
+pub struct Absorbed(BTreeMap<OpId, Vec<Change>>);
 
 impl Absorbed {
     /// Reads the list.
@@ -219,10 +212,8 @@ impl Absorbed {
     /// A reason.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let role: RoleName = RoleKind::Timestamp.into();
-        let malformed = |reason: String| Error::Malformed { role: role.clone(), reason };
-        let deeds: BTreeMap<OpId, Deed> = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
-        deeds.values().try_for_each(|deed| time::parse(&deed.expires).map(drop)).map_err(malformed)?;
-        Ok(Self(deeds))
+        let malformed = |e: serde_json::Error| Error::Malformed { role, reason: e.to_string() };
+        serde_json::from_slice(bytes).map(Self).map_err(malformed)
     }
 
     /// Writes the list; equal lists give equal bytes.
@@ -242,19 +233,18 @@ impl Absorbed {
 
     /// Notes an operation with its changes.
     pub fn add(&mut self, op: OpId, changes: &[Change]) {
-        let removed = changes.iter().filter(|change| change.removes()).cloned().collect();
-        self.0.insert(op, Deed { expires: time::format(op.expires()), removed });
+        self.0.insert(op, changes.iter().filter(|change| change.removes()).cloned().collect());
     }
 
     /// The operations that took something away: what an author who begins here knows of.
     pub fn removes(&self) -> BTreeSet<OpId> {
-        self.0.iter().filter(|(_, deed)| !deed.removed.is_empty()).map(|(op, _)| *op).collect()
+        self.0.iter().filter(|(_, removed)| !removed.is_empty()).map(|(op, _)| *op).collect()
     }
 
     /// Whether something that the author did not know of took away what he adds.
     pub fn overrules(&self, author: &Meant<'_>, add: &Change) -> bool {
         let unknown = self.0.iter().filter(|(op, _)| **op != author.op && !author.seen.contains(*op));
-        unknown.flat_map(|(_, deed)| &deed.removed).any(|removed| removed.beats(add))
+        unknown.flat_map(|(_, removed)| removed).any(|removed| removed.beats(add))
     }
 
     /// Whether it holds an operation that `other`, a later state, would still hold had it ever known it.

@@ -173,3 +173,38 @@ fn act(yard: &Yard, machine: &Machine, tag: &str, revokes: bool, clock: &AtomicU
     };
     Deed { tag: tag.to_owned(), revokes, begun, ended: clock.fetch_add(1, Ordering::SeqCst), code }
 }
+
+#[test]
+fn a_root_that_is_replaced_while_others_sign_stays_in_force() {
+    let seed = seed();
+    let yard = Yard::new(seed);
+    let tags: Vec<Vec<String>> =
+        (0..3).map(|process| (0..4).map(|number| format!("r{process}-{number}")).collect()).collect();
+    tags.iter().flatten().for_each(|tag| drop(yard.push(tag, tag)));
+    let machines: Vec<_> = tags.iter().map(|_| yard.publisher()).collect();
+    yard.proxy.turn(storm(Duration::from_millis(100)));
+    let (codes, rotated) = std::thread::scope(|threads| {
+        let running: Vec<_> = machines
+            .iter()
+            .zip(&tags)
+            .map(|(machine, tags)| {
+                let yard = &yard;
+                threads.spawn(move || {
+                    tags.iter().map(|tag| machine.run(["sign", &yard.tag(tag)]).code_is(&HONEST)).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let rotate = || yard.owner.run(["key", "rotate", &yard.name(), "root"]).code_is(&HONEST);
+        let rotated: Vec<i32> = (0..3).map(|_| rotate()).collect();
+        let codes: Vec<Vec<i32>> =
+            running.into_iter().map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect();
+        (codes.concat(), rotated)
+    });
+    yard.proxy.turn(Default::default());
+    println!("seed {seed}: signs {:?}, rotations {:?}", count(&codes), count(&rotated));
+    let signed = tags.concat().into_iter().zip(codes).filter_map(|(tag, code)| (code == 0).then_some(tag));
+    assert_signed(&yard, &signed.collect::<Vec<_>>());
+    let replaced = rotated.iter().filter(|code| **code == 0).count();
+    let roots = yard.root_versions();
+    assert!(roots > replaced, "{replaced} rotations were acknowledged, and there are {roots} roots");
+}

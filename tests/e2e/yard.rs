@@ -104,4 +104,17 @@ impl Yard {
     pub(crate) fn intents(&self) -> Vec<String> {
         self.registry.tags(REPOSITORY).into_iter().filter(|tag| tag.starts_with("trust.tuf.i-")).collect()
     }
+
+    /// How many versions of the root the head lists.
+    pub(crate) fn root_versions(&self) -> usize {
+        let accept = [("Accept", "application/vnd.oci.image.manifest.v1+json")];
+        let head = self.registry.request("GET", &format!("/v2/{REPOSITORY}/manifests/trust.tuf"), &accept, b"");
+        let head: serde_json::Value = serde_json::from_slice(&head.body).expect("a head is JSON");
+        let layers = head["layers"].as_array().expect("a head has layers");
+        let roots = layers.iter().filter(|layer| {
+            let name = layer["annotations"]["tuf.io/filename"].as_str().unwrap_or_default();
+            name.ends_with(".root.json") && layer["annotations"]["vnd.boltseal.former"] != "true"
+        });
+        roots.count()
+    }
 }

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::base::{ABSORBED, Base};
-use super::{Rest, Run, Voice, draft_of, random};
+use super::{Rest, Run, Voice, draft_of, new_op, random};
 use crate::ops::error::Error;
 use crate::ops::intents::{self, Found, Open};
 use crate::trust::delegation::Delegations;
 use crate::trust::draft::{Lifetimes, Signed};
 use crate::trust::envelope::{Envelope, Metadata};
-use crate::trust::intent::{Meant, OpId, merge};
+use crate::trust::intent::{INTENT_LIFE, Meant, OpId, merge};
 use crate::trust::plan::{self, Ground, signed_file};
 use crate::trust::role::{RoleKind, RoleName, Version};
 use crate::trust::root::Root;
@@ -133,8 +133,8 @@ impl Run<'_> {
         if roles.is_empty() && signed.is_empty() && resign.is_empty() && !restores {
             return Ok(None);
         }
-        // Every head is told from every other by an operation of its own, also one that changes nothing.
-        absorbed.add(self.op, &self.work.changes);
+        // What tells this head from every other one.
+        absorbed.add(new_op(self.now(), INTENT_LIFE)?, &[]);
 
         let seen: Vec<Version> = seen.into_iter().chain(roles.values().map(|file| file.version)).collect();
         let mut snapshot = signed_file(RoleKind::Snapshot, &trusted.snapshot);

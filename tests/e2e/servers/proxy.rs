@@ -40,8 +40,6 @@ pub(crate) enum Moment {
 /// A request as a watcher sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    /// How many came before it.
-    pub(crate) number: usize,
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) body: usize,
@@ -73,7 +71,11 @@ impl Proxy {
 
     /// The same, with a watcher that is called on the request's own thread: nothing goes on until it returns, and not
     /// then either where it says no.
-    pub(crate) fn watched(target: &str, seed: u64, watcher: impl Fn(Moment, &Seen) -> bool + Send + Sync + 'static) -> Self {
+    pub(crate) fn watched(
+        target: &str,
+        seed: u64,
+        watcher: impl Fn(Moment, &Seen) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback is free");
         let address = listener.local_addr().expect("a listener has an address").to_string();
         let shared = Arc::new(Shared {
@@ -132,8 +134,8 @@ impl Shared {
         let Some((head, body)) = read_request(&mut client) else { return };
         let mut words = head.split(' ');
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let number = self.number.fetch_add(1, Ordering::SeqCst);
-        let seen = Seen { number, method: method.to_owned(), path: path.to_owned(), body: body.len() };
+        self.number.fetch_add(1, Ordering::SeqCst);
+        let seen = Seen { method: method.to_owned(), path: path.to_owned(), body: body.len() };
         if !(self.watcher)(Moment::Before, &seen) {
             return;
         }
