@@ -31,8 +31,11 @@ impl Drop for Idle {
     }
 }
 
+/// Something to do with the token, which sends its own result.
+struct Call(Box<dyn FnOnce(&mut Token) + Send>);
+
 struct Thread {
-    calls: Sender<Box<dyn FnOnce(&mut Token) + Send>>,
+    calls: Sender<Call>,
     /// Says that the thread is at its end, by closing.
     ended: Receiver<()>,
 }
@@ -57,12 +60,12 @@ impl Worker {
         }
         let (sender, receiver) = channel();
         let idle = Idle(Arc::clone(&self.busy));
-        let call = Box::new(move |token: &mut Token| {
+        let call = Call(Box::new(move |token: &mut Token| {
             let result = call(token);
             drop(idle);
             // Nobody listens once the deadline is over.
             let _ = sender.send(result);
-        });
+        }));
         let running = thread.get_or_insert_with(|| start(self.place.clone()));
         let sent = running.calls.send(call);
         match sent.map_or(Err(RecvTimeoutError::Disconnected), |()| receiver.recv_timeout(self.place.deadline)) {
@@ -79,12 +82,14 @@ impl Worker {
 }
 
 fn start(place: Place) -> Thread {
-    let (calls, incoming) = channel::<Box<dyn FnOnce(&mut Token) + Send>>();
+    let (calls, incoming) = channel::<Call>();
     let (alive, ended) = channel();
     thread::spawn(move || {
         let _alive = alive;
         let mut token = Token::new(place);
-        incoming.into_iter().for_each(|call| call(&mut token));
+        for Call(call) in incoming {
+            call(&mut token);
+        }
     });
     Thread { calls, ended }
 }
