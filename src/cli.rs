@@ -16,6 +16,7 @@ pub mod image;
 pub mod init;
 pub mod inspect;
 pub mod key;
+pub mod keys;
 pub mod log;
 pub mod man;
 pub mod options;

@@ -8,10 +8,12 @@
 mod folders;
 pub mod policy;
 mod settings;
+mod signers;
 mod table;
 
 pub use folders::Folders;
 pub use settings::{Engine, Output, Settings};
+pub use signers::{External as ExternalSettings, Token as TokenSettings};
 
 use std::fs;
 use std::io;

@@ -6,6 +6,7 @@
 //! - A passphrase is asked for while no lock is held.
 
 mod error;
+#[cfg(unix)]
 mod external;
 mod file;
 mod folder;
@@ -25,6 +26,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use error::Error;
+#[cfg(unix)]
 pub use external::{ExternalKeyStore, Program};
 pub use file::FileKeyStore;
 pub use folder::{read_private, write_new_private};

@@ -172,7 +172,7 @@ fn keys_are_made_listed_moved_and_removed() {
     let id = id.trim();
     assert_eq!((code, id.len()), (0, 64));
     assert!(
-        with(&["key", "list"]).1.contains(&format!("{id}  root     ecdsa-p256  -")),
+        with(&["key", "list"]).1.contains(&format!("{id}  root     ecdsa-p256  folder   -")),
         "{}",
         with(&["key", "list"]).1
     );

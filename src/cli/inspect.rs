@@ -37,8 +37,8 @@ pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let ports = Ports::new(session);
     let world = ports.world()?;
     let (name, layout) = collection(&args.target, args.name.as_ref(), &world.policy).await?;
-    let keys = session.key_store();
-    let found = ops::inspect(&world, &keys, &name, layout.as_deref(), Stale::Refuse).await?;
+    let keys = session.known_keys();
+    let found = ops::inspect(&world, &*keys, &name, layout.as_deref(), Stale::Refuse).await?;
     let console = &session.console;
     match console.output.format() {
         Format::Json => console.output.document("inspect", &document(&found)),

@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::console::Console;
-use super::file;
 use super::options::Global;
 use super::output::Format;
 use super::report::Failure;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Engine, Folders, Settings};
 use crate::env::{self, Environment};
-use crate::keystore::passphrase::secret_variable;
-use crate::keystore::{EnvPassphrases, FileKeyStore, KeyStore, LayeredKeyStore, MemoryKeyStore};
+use crate::keystore::EnvPassphrases;
 use crate::registry::http;
 use crate::store::{DirStore, MemoryStore, Store};
 use crate::trust::policy::{Overrides, Pin, Policy, RootKeys};
@@ -34,8 +32,8 @@ pub struct Session {
     pub folders: Folders,
     /// What `config.toml` sets.
     pub settings: Settings,
-    /// Where passphrases come from.
-    pub passphrases: EnvPassphrases,
+    /// Where passphrases come from, and the PINs of tokens.
+    pub passphrases: Arc<EnvPassphrases>,
 }
 
 impl Session {
@@ -52,44 +50,11 @@ impl Session {
             console.output.prefer(Format::Json);
         }
         let variables = Arc::clone(&environment);
-        let passphrases = EnvPassphrases::new(move |name: &str| variables.variable(name), console.prompt);
+        let passphrases = Arc::new(EnvPassphrases::new(move |name: &str| variables.variable(name), console.prompt));
         let clock = Box::new(SystemClock);
         let session = Self { console, options, environment, clock, folders, settings, passphrases };
         session.warn_of_loosened_connection();
         Ok(session)
-    }
-
-    /// The keys of this machine.
-    pub fn key_store(&self) -> FileKeyStore {
-        FileKeyStore::new(self.folders.home.join("keys"))
-    }
-
-    /// The keys of this machine, behind those that `--key` and `BOLTSEAL_KEY` give for this run. The latter are
-    /// unlocked here, so that nothing is asked once requests have begun.
-    ///
-    /// # Errors
-    /// Exit 30 where a given key cannot be used.
-    pub fn signing_keys(&self) -> Result<Box<dyn KeyStore>, Failure> {
-        self.signing_keys_from(&self.options.keys.files)
-    }
-
-    /// As [`Session::signing_keys`], with these files instead of those of `--key`.
-    ///
-    /// # Errors
-    /// Exit 30 where a given key cannot be used.
-    pub fn signing_keys_from(&self, files: &[PathBuf]) -> Result<Box<dyn KeyStore>, Failure> {
-        let given = MemoryKeyStore::new();
-        let mut any = false;
-        for path in files {
-            given.load(&file::read(path)?, &path.display().to_string(), None, &self.passphrases)?;
-            any = true;
-        }
-        if let Some(secret) = secret_variable(&*self.environment, env::KEY)? {
-            given.load(&secret.value, &secret.from, None, &self.passphrases)?;
-            any = true;
-        }
-        let kept = Box::new(self.key_store());
-        Ok(if any { Box::new(LayeredKeyStore::new(Box::new(given), kept)) } else { kept })
     }
 
     /// What this machine remembers; nothing with `--stateless`.

@@ -33,11 +33,11 @@ pub struct Args {
 pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let ports = Ports::new(session);
     let world = ports.world()?;
-    let keys = session.key_store();
+    let keys = session.known_keys();
     let mut results = Vec::new();
     for target in &args.targets {
         let (name, layout) = collection(target, args.name.as_ref(), &world.policy).await?;
-        let found = ops::inspect(&world, &keys, &name, layout.as_deref(), Stale::Show).await;
+        let found = ops::inspect(&world, &*keys, &name, layout.as_deref(), Stale::Show).await;
         results.push((name, found.map_err(Failure::from)));
     }
     Ok(report(&results, &session.console))

@@ -11,12 +11,16 @@
 //! max_timestamp_life = "30d"            # where no policy scope says it
 //! ```
 //!
+//! `[[pkcs11]]` and `[[external]]`, which must stand below all of these, name keys that live elsewhere: see the module
+//! `signers`.
+//!
 //! There is no setting that switches off the check of certificates: that is a flag, for one run.
 
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 
+use super::signers::{External, Token, externals, tokens};
 use super::table::{Field, Source, Table};
 use super::{Error, Folders, read_text};
 use crate::image::ImageName;
@@ -78,6 +82,10 @@ pub struct Settings {
     pub plain_http: Option<Vec<String>>,
     /// How far ahead a timestamp may expire.
     pub max_timestamp_life: Option<SignedDuration>,
+    /// PKCS#11 tokens with keys.
+    pub pkcs11: Option<Vec<Token>>,
+    /// Programs that sign.
+    pub external: Option<Vec<External>>,
 }
 
 impl Settings {
@@ -103,7 +111,18 @@ impl Settings {
     pub fn parse(path: &str, text: &str) -> Result<Self, Error> {
         let source = Source { path, text };
         let parsed = source.parse()?;
-        let known = ["engine", "output", "home", "certs", "ca", "tls", "plain_http", "max_timestamp_life"];
+        let known = [
+            "engine",
+            "output",
+            "home",
+            "certs",
+            "ca",
+            "tls",
+            "plain_http",
+            "max_timestamp_life",
+            "pkcs11",
+            "external",
+        ];
         let table = Table::whole(source, &parsed, &known)?;
         let engines = Engine::ALL.map(|engine| (engine.as_str(), engine));
         let hosts = |field: Field<'_>| field.texts(host);
@@ -122,6 +141,8 @@ impl Settings {
                 .field("max_timestamp_life")
                 .map(|field| parse_duration(field.text()?).map_err(|message| field.invalid(message)))
                 .transpose()?,
+            pkcs11: table.field("pkcs11").map(|field| tokens(&field)).transpose()?,
+            external: table.field("external").map(|field| externals(&field)).transpose()?,
         })
     }
 
@@ -136,6 +157,8 @@ impl Settings {
             tls: self.tls.or(lower.tls),
             plain_http: self.plain_http.or(lower.plain_http),
             max_timestamp_life: self.max_timestamp_life.or(lower.max_timestamp_life),
+            pkcs11: self.pkcs11.or(lower.pkcs11),
+            external: self.external.or(lower.external),
         }
     }
 }
@@ -183,6 +206,8 @@ max_timestamp_life = "12h"
             tls: Some(vec!["localhost:5000".to_owned()]),
             plain_http: Some(vec!["registry.lan:5000".to_owned()]),
             max_timestamp_life: Some(SignedDuration::from_hours(12)),
+            pkcs11: None,
+            external: None,
         };
         assert_eq!(parse(text), Ok(settings));
         assert_eq!(parse(""), Ok(Settings::default()));

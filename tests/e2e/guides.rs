@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use crate::servers::Registry;
 
 /// The shell blocks of a page, joined.
-fn commands(page: &str) -> String {
+pub(crate) fn commands(page: &str) -> String {
     let mut script = String::new();
     let mut inside = false;
     for line in page.lines() {
@@ -41,4 +41,15 @@ fn the_guide_for_ci_signs_deploys_and_refreshes() {
     let (name, tag) = (registry.image("acme/app"), registry.image("acme/app:1.4.2"));
     let ran = machine.script(&script, &[("NAME", &name), ("IMAGE", &tag)]).ok();
     ran.stdout_has(&format!("deploy {name}@{}", image.digest()));
+}
+
+#[test]
+fn the_guide_for_external_signers_does_what_it_says() {
+    let registry = Registry::open();
+    Image::with_text("signed elsewhere").push(&registry, "acme/app", "1.0");
+    let machine = Machine::fresh();
+    let script = commands(include_str!("../../docs/guides/external-signer.md"));
+    let (name, tag) = (registry.image("acme/app"), registry.image("acme/app:1.0"));
+    let ran = machine.script(&script, &[("NAME", &name), ("IMAGE", &tag)]).ok().stdout_has("signer kms");
+    Machine::trusting(&ran).run(["verify", &tag]).ok();
 }

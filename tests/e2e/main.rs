@@ -29,6 +29,9 @@ mod harness;
 mod keys;
 mod layouts;
 mod main_job;
+#[cfg(feature = "hsm")]
+mod pkcs11;
 mod platforms;
 mod pull;
+mod signers;
 mod time;

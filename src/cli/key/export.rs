@@ -19,7 +19,8 @@ Examples:
   boltseal key export 3f2a9c --to root.pem
   boltseal key export 3f2a9c --public
 
-A private key leaves only under its passphrase, as PKCS#8 that `openssl pkey` reads.")]
+A private key leaves only under its passphrase, as PKCS#8 that `openssl pkey` reads. Keys in tokens
+and behind external signers never leave; their public keys do.")]
 pub struct Args {
     /// The key's id, or the beginning of it
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
@@ -50,19 +51,19 @@ pub fn run(args: &Args, session: &Session) -> Result<Outcome, Failure> {
     if let Some(to) = args.to.as_deref().filter(|to| to.symlink_metadata().is_ok()) {
         return Err(Failure::usage(format!("`{}` is there already: expected the name of a new file", to.display())));
     }
-    let store = session.key_store();
     let talk = &session.console.talk;
     let Some(id) = &args.id else {
         let to = args.to.as_deref().ok_or_else(|| Failure::usage("`--all` needs `--to FILE`"))?;
-        let count = ops::key::export_all(&store, to)?;
+        let count = ops::key::export_all(&session.key_store(), to)?;
         talk.info(format_args!("wrote {count} keys to `{}`, each under its own passphrase", to.display()));
         return Ok(Outcome::Done);
     };
+    let store = &*session.known_keys();
     let pem = if args.public {
-        Zeroizing::new(ops::key::export_public(&store, id)?)
+        Zeroizing::new(ops::key::export_public(store, id)?)
     } else {
         let under = if args.new_passphrase { ExportUnder::New } else { ExportUnder::Present };
-        ops::key::export_private(&store, id, under, &session.passphrases)?
+        ops::key::export_private(store, id, under, &session.passphrases)?
     };
     match &args.to {
         Some(to) => {

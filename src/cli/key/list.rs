@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::form::forms;
+use serde::Serialize;
+
+use super::form::KeyForm;
 use crate::cli::report::{Failure, Outcome};
 use crate::cli::session::Session;
+use crate::keystore::KeyInfo;
 use crate::ops;
 
 /// Arguments of `key list`.
@@ -15,22 +18,35 @@ Examples:
   boltseal key list --output json")]
 pub struct Args {}
 
+/// A key with where it is kept: `folder`, `token LABEL` or `signer NAME`.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    key: KeyForm,
+    store: String,
+}
+
 /// Lists the keys; none is unlocked.
 ///
 /// # Errors
 /// What the key store refuses.
 pub fn run(_args: &Args, session: &Session) -> Result<Outcome, Failure> {
-    let keys = ops::key::list(&session.key_store())?;
+    let mut keys: Vec<(String, KeyInfo)> = Vec::new();
+    for place in session.key_places()? {
+        keys.extend(ops::key::list(&*place.store)?.into_iter().map(|info| (place.shown.clone(), info)));
+    }
     let output = &session.console.output;
     if output.is_json() {
-        output.document("key_list", &BTreeMap::from([("keys", forms(&keys))]));
+        let listed: Vec<_> =
+            keys.iter().map(|(store, info)| Listed { key: info.into(), store: store.clone() }).collect();
+        output.document("key_list", &BTreeMap::from([("keys", listed)]));
     } else {
         output.table(
-            &["key id", "purpose", "algorithm", "image name"],
-            keys.iter().map(|info| {
+            &["key id", "purpose", "algorithm", "kept in", "image name"],
+            keys.iter().map(|(store, info)| {
                 let purpose = info.purpose.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
                 let name = info.collection.clone().unwrap_or_else(|| "-".to_owned());
-                [info.id.to_string(), purpose, info.public.algorithm().to_owned(), name]
+                [info.id.to_string(), purpose, info.public.algorithm().to_owned(), store.clone(), name]
             }),
         );
         if keys.is_empty() {

@@ -24,7 +24,7 @@ pub struct Args {
 /// # Errors
 /// What the key store refuses.
 pub fn run(args: &Args, session: &Session) -> Result<Outcome, Failure> {
-    let info = ops::key::passwd(&session.key_store(), &args.id, &session.passphrases)?;
+    let info = ops::key::passwd(&*session.known_keys(), &args.id, &session.passphrases)?;
     write_one(&session.console, "key_passwd", &info);
     session
         .console

@@ -28,10 +28,10 @@ pub struct Args {
 /// # Errors
 /// What the key store refuses.
 pub fn run(args: &Args, session: &Session) -> Result<Outcome, Failure> {
-    let store = session.key_store();
-    let info = ops::key::find(&store, &args.id)?;
+    let store = session.known_keys();
+    let info = ops::key::find(&*store, &args.id)?;
     session.confirm(&format!("remove {} for ever?", info.label()), args.yes)?;
-    let info = ops::key::remove(&store, info.id.as_str())?;
+    let info = ops::key::remove(&*store, info.id.as_str())?;
     write_one(&session.console, "key_remove", &info);
     session.console.talk.info(format_args!("removed {}", info.label()));
     Ok(Outcome::Done)

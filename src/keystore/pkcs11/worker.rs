@@ -18,19 +18,31 @@ pub(super) struct Worker {
     place: Place,
     /// One call at a time: those who wait for their turn do not use up their time.
     thread: Mutex<Option<Thread>>,
-    /// Whether a call that nobody waits for any more is still under way.
-    late: Arc<AtomicBool>,
+    /// Whether a call is under way, be it that nobody waits for it any more.
+    busy: Arc<AtomicBool>,
 }
 
+/// Says that no call is under way when it is dropped, also by a panic.
+struct Idle(Arc<AtomicBool>);
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.0.store(false, SeqCst);
+    }
+}
+
+/// Something to do with the token, which sends its own result.
+struct Call(Box<dyn FnOnce(&mut Token) + Send>);
+
 struct Thread {
-    calls: Sender<Box<dyn FnOnce(&mut Token) + Send>>,
+    calls: Sender<Call>,
     /// Says that the thread is at its end, by closing.
     ended: Receiver<()>,
 }
 
 impl Worker {
     pub(super) fn new(place: Place) -> Self {
-        Self { place, thread: Mutex::default(), late: Arc::default() }
+        Self { place, thread: Mutex::default(), busy: Arc::default() }
     }
 
     /// Does something with the token.
@@ -43,22 +55,22 @@ impl Worker {
     ) -> Result<T, Error> {
         let failed = |message: String| Error::Device { name: shown(&self.place), message };
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.late.load(SeqCst) {
+        if self.busy.swap(true, SeqCst) {
             return Err(failed("it still has not answered an earlier call".to_owned()));
         }
         let (sender, receiver) = channel();
-        let late = Arc::clone(&self.late);
-        let call = Box::new(move |token: &mut Token| {
+        let idle = Idle(Arc::clone(&self.busy));
+        let call = Call(Box::new(move |token: &mut Token| {
+            let result = call(token);
+            drop(idle);
             // Nobody listens once the deadline is over.
-            let _ = sender.send(call(token));
-            late.store(false, SeqCst);
-        });
+            let _ = sender.send(result);
+        }));
         let running = thread.get_or_insert_with(|| start(self.place.clone()));
         let sent = running.calls.send(call);
         match sent.map_or(Err(RecvTimeoutError::Disconnected), |()| receiver.recv_timeout(self.place.deadline)) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => {
-                self.late.store(true, SeqCst);
                 Err(failed(format!("it did not answer within {} s", self.place.deadline.as_secs())))
             }
             Err(RecvTimeoutError::Disconnected) => {
@@ -70,12 +82,14 @@ impl Worker {
 }
 
 fn start(place: Place) -> Thread {
-    let (calls, incoming) = channel::<Box<dyn FnOnce(&mut Token) + Send>>();
+    let (calls, incoming) = channel::<Call>();
     let (alive, ended) = channel();
     thread::spawn(move || {
         let _alive = alive;
         let mut token = Token::new(place);
-        incoming.into_iter().for_each(|call| call(&mut token));
+        for Call(call) in incoming {
+            call(&mut token);
+        }
     });
     Thread { calls, ended }
 }
@@ -86,7 +100,7 @@ impl Drop for Worker {
         let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Thread { calls, ended }) = thread {
             drop(calls);
-            if !self.late.load(SeqCst) {
+            if !self.busy.load(SeqCst) {
                 let _ = ended.recv_timeout(CLOSING);
             }
         }
