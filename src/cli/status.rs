@@ -57,7 +57,7 @@ fn report(results: &[(ImageName, Result<Collection, Failure>)], console: &Consol
             console.talk.failure(failure);
             exits.push(failure.exit);
         }
-        let mut document = result.as_ref().map_or_else(|_| json!({}), |found| inspect::document(found));
+        let mut document = result.as_ref().map_or_else(|_| json!({}), inspect::document);
         document["name"] = name.to_string().into();
         document["reason"] = serde_json::to_value(outcome.err()).unwrap_or_default();
         documents.push(document);

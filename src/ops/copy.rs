@@ -225,7 +225,7 @@ impl<'a> Source<'a> {
                     signed.insert(tag, endorsement);
                 }
                 Err(source) if wanted.contains(&tag) => {
-                    return Err(Error::Refused { name: self.client.name.clone(), source });
+                    return Err(Error::Refused { name: self.client.name.clone(), source: Box::new(source) });
                 }
                 Err(refusal) => left.push((tag, refusal.to_string())),
             }

@@ -27,7 +27,7 @@ pub enum Error {
         /// The image name.
         name: ImageName,
         /// Why.
-        source: Refusal,
+        source: Box<Refusal>,
     },
     /// A location failed.
     #[error(transparent)]

@@ -99,7 +99,7 @@ pub async fn init(world: &World<'_>, ring: &Ring<'_>, request: &Request) -> Resu
 
     let pin = RootKeys::new([root.id.clone()].into(), 1, Version::ONE).map_err(Error::Usage)?;
     read_back(world, request, &pin).await?;
-    let pattern: ImagePattern = name.to_string().parse().map_err(|e| Error::Usage(format!("{e}")))?;
+    let pattern: ImagePattern = name.to_string().parse().map_err(Error::Usage)?;
     let pinned = pins::add(&request.policy_file, &pattern, &pin, OtherRoot::Refuse)?;
     Ok(Initialised { root, root_is_new, targets, online, location: repository.location(), pinned })
 }

@@ -170,7 +170,7 @@ pub async fn find(
     while let Some((tag, read)) = reads.next().await {
         match read {
             Ok(Read::Open(open)) => found.open.push(*open),
-            Ok(Read::Root(root)) => found.roots.push(root),
+            Ok(Read::Root(root)) => found.roots.push(*root),
             Ok(Read::Nothing) => {}
             Err(Unread::Ignored(reason)) => found.ignored.push(format!("ignored the intent `{tag}`: {reason}")),
             Err(Unread::Failed(e)) => return Err(e.into()),
@@ -200,9 +200,9 @@ pub async fn remove(repository: &dyn Repository, tag: &Tag) -> Result<(), regist
     let answer = repository.manifest(&Point::Tag(tag.clone()), None, MAX_MANIFEST).await;
     let manifest = match answer {
         Ok(Conditional::Modified(manifest)) => manifest,
-        Ok(Conditional::NotModified) => return Ok(()),
-        Err(e) if e.is_not_found() => return Ok(()),
-        Err(registry::Error::TooMuch { .. }) => return Ok(()),
+        Ok(Conditional::NotModified) | Err(registry::Error::NotFound { .. } | registry::Error::TooMuch { .. }) => {
+            return Ok(());
+        }
         Err(e) => return Err(e),
     };
     let wire: Option<Wire> = serde_json::from_slice(&manifest.bytes).ok();
@@ -218,7 +218,7 @@ pub async fn remove(repository: &dyn Repository, tag: &Tag) -> Result<(), regist
 /// What an intent turned out to be.
 enum Read {
     Open(Box<Open>),
-    Root(OpenRoot),
+    Root(Box<OpenRoot>),
     /// Somebody removed it meanwhile, or what it means is in force.
     Nothing,
 }
@@ -277,7 +277,7 @@ async fn read(
             other => other?,
         },
     };
-    let intent = verify(name, judges, op, bytes, now)?;
+    let intent = verify(name, judges, op, &bytes, now)?;
     let file = wire.layers.into_iter().find_map(|layer| head::described(layer).ok().flatten());
     if intent.role != RoleKind::Root.as_str() {
         return Ok(Read::Open(Box::new(Open { intent, file })));
@@ -313,7 +313,7 @@ fn next_root(name: &ImageName, trusted: &Verified<Root>, op: OpId, file: Bytes) 
     if Some(root.version()) != trusted.version().successor() || root.online_root_key().is_some() {
         return Err(Unread::Ignored("its root does not follow the trusted one".to_owned()));
     }
-    Ok(Read::Root(OpenRoot { op, root }))
+    Ok(Read::Root(Box::new(OpenRoot { op, root })))
 }
 
 /// An intent counts as a role does: by the keys and threshold of the role that it changes.
@@ -321,7 +321,7 @@ fn verify(
     name: &ImageName,
     judges: Judges<'_>,
     op: &OpId,
-    bytes: Bytes,
+    bytes: &Bytes,
     now: Timestamp,
 ) -> Result<Verified<Intent>, trust::Error> {
     let role = RoleName::TARGETS;

@@ -113,7 +113,7 @@ impl Publisher<'_> {
     /// What a client of the collection would refuse; [`Error::NoSigningKey`]; [`Error::Contended`] when others were
     /// faster every time; [`Error::Overruled`]; those of the location.
     pub async fn publish(&self, work: &Work) -> Result<Published, Error> {
-        self.publish_unless(work, |_| false).await
+        Box::pin(self.publish_unless(work, |_| false)).await
     }
 
     /// As [`Publisher::publish`], but nothing is published where the verified base is as it should be already.
@@ -152,7 +152,8 @@ impl Publisher<'_> {
             work,
             begun,
         };
-        run.go(base, settled).await
+        // Boxed: it holds a whole state across many waits.
+        Box::pin(run.go(base, settled)).await
     }
 }
 
@@ -380,10 +381,9 @@ impl Run<'_> {
         push_blobs(self.repository(), draft.blobs.into_iter().filter(|blob| !held.contains(&Digest::of(blob)))).await?;
         let point = Point::Tag(Head::tag());
         let etag = base.over.etag.as_deref();
-        if let Conditional::Modified(present) = self.repository().manifest(&point, etag, MAX_MANIFEST).await? {
-            if present.digest != base.over.digest {
-                return Ok(false);
-            }
+        let answer = self.repository().manifest(&point, etag, MAX_MANIFEST).await?;
+        if matches!(answer, Conditional::Modified(present) if present.digest != base.over.digest) {
+            return Ok(false);
         }
         match self.repository().put_manifest(&point, OCI_MANIFEST, draft.manifest, etag).await {
             Ok(_) => Ok(true),

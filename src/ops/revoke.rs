@@ -178,7 +178,7 @@ fn tag_entry(name: &ImageName, trusted: &Trusted, tag: &Tag) -> Result<Option<En
 
 /// Revoking what was never signed is a mistake in the name, not a success.
 fn check_signed(name: &ImageName, trusted: &Trusted, what: &What) -> Result<(), Error> {
-    let refused = |source| Error::Refused { name: name.clone(), source };
+    let refused = |source| Error::Refused { name: name.clone(), source: Box::new(source) };
     let not_signed = |what: String| refused(verdict::Refusal::NotSigned { what });
     match what {
         What::Tag(tag) => match tag_entry(name, trusted, tag)? {

@@ -155,7 +155,7 @@ async fn sign_collection(
     let mut already = true;
     let mut last = None;
     for work in works.values() {
-        let published = publisher.publish_unless(work, |trusted| nothing_to_do(trusted, work)).await?;
+        let published = Box::pin(publisher.publish_unless(work, |trusted| nothing_to_do(trusted, work))).await?;
         already &= published.signed.is_empty();
         last = Some(published.updated.trusted);
     }
@@ -247,7 +247,7 @@ fn check_result(
 ) -> Result<(), Error> {
     for (image, manifest, _) in found {
         let reference = Reference { digest: None, ..image.subject.reference.clone() };
-        let refused = |source| Error::Refused { name: name.clone(), source };
+        let refused = |source| Error::Refused { name: name.clone(), source: Box::new(source) };
         let endorsed = verdict::judge(trusted, &reference, ruling, world.now).map_err(refused)?;
         if endorsed.digest != manifest.digest {
             return Err(Error::WrongBytes {

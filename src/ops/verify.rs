@@ -119,7 +119,7 @@ async fn judge(
 ) -> Result<Endorsement, Error> {
     let reference = &subject.reference;
     let endorsement = verdict::judge(&updated.trusted, reference, ruling, world.now)
-        .map_err(|source| Error::Refused { name: reference.name.clone(), source })?;
+        .map_err(|source| Error::Refused { name: reference.name.clone(), source: Box::new(source) })?;
     if served == Served::Compare {
         compare(world, subject, endorsement.digest).await?;
     }

@@ -122,7 +122,7 @@ pub fn apply(
             if known.is_none() && count >= MAX_SIGNERS {
                 return Err(Error::BadEdit(format!("there are {MAX_SIGNERS} signers already")));
             }
-            let role = table.role(&signer.name, &signer.keys, signer.threshold, signer.paths(name), false)?;
+            let role = table.role(&signer.name, &signer.keys, signer.threshold, &signer.paths(name), false)?;
             match known {
                 Some(at) => table.roles[at] = role,
                 None => table.roles.push(role),
@@ -194,7 +194,7 @@ impl Table {
         name: &str,
         keys: &[Key],
         threshold: u32,
-        paths: Vec<String>,
+        paths: &[String],
         terminating: bool,
     ) -> Result<Value, Error> {
         let ids: BTreeSet<KeyId> = keys.iter().map(Key::id).collect();
@@ -218,7 +218,7 @@ impl Table {
     fn block(&mut self, paths: BTreeSet<String>, own: (&[Key], u32)) -> Result<(), Error> {
         self.roles.retain(|role| role["name"] != REVOKED);
         if !paths.is_empty() {
-            let role = self.role(REVOKED, own.0, own.1, paths.into_iter().collect(), true)?;
+            let role = self.role(REVOKED, own.0, own.1, &paths.into_iter().collect::<Vec<_>>(), true)?;
             self.roles.insert(0, role);
         }
         Ok(())

@@ -20,7 +20,7 @@ impl From<&Error> for Failure {
         let message = error.to_string();
         match error {
             Error::Trust { name, source } => Self::from(source.clone()).about(name, message),
-            Error::Refused { name, source } => Self::from(source).about(name, message),
+            Error::Refused { name, source } => Self::from(&**source).about(name, message),
             Error::Registry(e) => e.clone().into(),
             Error::Store(e) => e.clone().into(),
             Error::Key(e) => e.clone().into(),

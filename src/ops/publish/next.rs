@@ -111,7 +111,9 @@ impl Run<'_> {
                     .next_targets(&role, present.as_ref(), &merge(&absorbed, &meant), &seen, keys)
                     .map_err(&trust)?;
                 let file = self.ring.sign(self.client.name, unsigned, &[authority]).await?;
-                meant.iter().for_each(|meant| absorbed.add(meant.op, meant.changes));
+                for meant in &meant {
+                    absorbed.add(meant.op, meant.changes);
+                }
                 if role == RoleName::TARGETS {
                     targets = targets_of(&file)?;
                     signed.insert(RoleKind::Targets);
