@@ -23,7 +23,9 @@ fn verbs() -> BTreeMap<String, BTreeSet<String>> {
         if verbs.is_empty() {
             found.insert(path.to_owned(), options(command.get_arguments().filter(|option| !option.is_global_set())));
         }
-        verbs.into_iter().for_each(|verb| walk(verb, &format!("{path} {}", verb.get_name()), found));
+        for verb in verbs {
+            walk(verb, &format!("{path} {}", verb.get_name()), found);
+        }
     }
     let mut found = BTreeMap::new();
     walk(&Cli::command(), "boltseal", &mut found);

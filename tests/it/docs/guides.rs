@@ -1,6 +1,8 @@
 //! The guides do what they say: blocks marked `sh run` are run, in order, in one shell.
 
-use super::book::{blocks, page};
+use std::path::Path;
+
+use super::book::{blocks, page, pages};
 use super::scene::{NAME, Scene};
 
 /// The blocks of a page that are run, joined.
@@ -39,4 +41,19 @@ fn the_guide_to_keys_backs_up_restores_and_rotates() {
     publisher.done(&["init", NAME]);
     publisher.done(&["sign", &format!("{NAME}:1.0")]);
     publisher.script(&script("docs/guides/keys.md"));
+}
+
+#[test]
+fn every_policy_on_a_page_is_one() {
+    let mut read = 0;
+    for path in pages() {
+        for block in blocks(&std::fs::read_to_string(&path).unwrap()) {
+            if block.info == "toml" {
+                let policy = boltseal::config::policy::parse(Path::new("/etc/boltseal/policy.toml"), &block.text);
+                assert!(policy.is_ok(), "{}: {policy:?}", path.display());
+                read += 1;
+            }
+        }
+    }
+    assert!(read > 0);
 }
