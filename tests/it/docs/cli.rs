@@ -23,7 +23,9 @@ fn verbs() -> BTreeMap<String, BTreeSet<String>> {
         if verbs.is_empty() {
             found.insert(path.to_owned(), options(command.get_arguments().filter(|option| !option.is_global_set())));
         }
-        verbs.into_iter().for_each(|verb| walk(verb, &format!("{path} {}", verb.get_name()), found));
+        for verb in verbs {
+            walk(verb, &format!("{path} {}", verb.get_name()), found);
+        }
     }
     let mut found = BTreeMap::new();
     walk(&Cli::command(), "boltseal", &mut found);
@@ -131,6 +133,13 @@ fn every_document_that_the_program_writes_is_as_its_schema_says() {
     assert!(superseded["results"][0]["superseded"].is_string(), "{superseded}");
     ask(&["pull", &one, "--to", "oci:copy"]);
     assert_eq!(ask(&["pull", &none, "--to", "oci:copy"]).0, 11);
+    assert_eq!(ask(&["export", NAME, "tuf"]).0, 0);
+    let signer = ask(&["key", "generate", "--purpose", "signer:alice"]).1["key"]["id"].as_str().unwrap().to_owned();
+    machine.done(&["key", "export", &signer, "--public", "--to", "alice.pub"]);
+    ask(&["signer", "add", NAME, "alice", "--key", "alice.pub", "--tags", "2.*"]);
+    ask(&["sign", &two, "--as", "alice"]);
+    ask(&["signer", "list", NAME]);
+    ask(&["signer", "remove", NAME, "alice"]);
     ask(&["copy", &two, "oci:elsewhere"]);
     ask(&["bundle", NAME, "all.tar"]);
     ask(&["inspect", NAME]);

@@ -1,6 +1,10 @@
 //! The guides do what they say: blocks marked `sh run` are run, in order, in one shell.
 
-use super::book::{blocks, page};
+use std::path::Path;
+
+use boltseal::config::{Settings, policy};
+
+use super::book::{blocks, page, pages};
 use super::scene::{NAME, Scene};
 
 /// The blocks of a page that are run, joined.
@@ -39,4 +43,25 @@ fn the_guide_to_keys_backs_up_restores_and_rotates() {
     publisher.done(&["init", NAME]);
     publisher.done(&["sign", &format!("{NAME}:1.0")]);
     publisher.script(&script("docs/guides/keys.md"));
+}
+
+#[test]
+fn every_policy_and_every_setting_on_a_page_is_one() {
+    let mut read = 0;
+    for path in pages() {
+        for block in blocks(&std::fs::read_to_string(&path).unwrap()) {
+            if block.info != "toml" {
+                continue;
+            }
+            // Only a policy says which version of its language it is in.
+            let wrong = if block.text.starts_with("version = ") {
+                policy::parse(Path::new("/etc/boltseal/policy.toml"), &block.text).err()
+            } else {
+                Settings::parse("/etc/boltseal/config.toml", &block.text).err()
+            };
+            assert!(wrong.is_none(), "{}: {wrong:?}", path.display());
+            read += 1;
+        }
+    }
+    assert!(read > 1);
 }
