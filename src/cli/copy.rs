@@ -236,7 +236,7 @@ mod tests {
         let tag = |text: &str| text.parse::<Tag>().unwrap();
         let (one, two) = (tag("1"), tag("2"));
         assert_eq!(tags(Some(&one), Some(&one), &[]).unwrap().len(), 1);
-        assert_eq!(tags(Some(&one), None, &[two.clone()]).unwrap().len(), 2);
+        assert_eq!(tags(Some(&one), None, std::slice::from_ref(&two)).unwrap().len(), 2);
         assert!(tags(None, None, &[]).unwrap().is_empty());
         for (source, destination, more) in
             [(Some(&one), &two, vec![]), (None, &one, vec![]), (Some(&one), &one, vec![two.clone()])]

@@ -172,7 +172,7 @@ fn check_folder(folder: &Path, metadata: &Path, name: &ImageName, version: Versi
     if inside.is_empty() {
         return Ok(());
     }
-    if let Some(strange) = inside.iter().find(|entry| !entry.ends_with(".json")) {
+    if let Some(strange) = inside.iter().find(|entry| entry.strip_suffix(".json").is_none()) {
         return Err(other(format!("holds `{METADATA}/{}`", strange.escape_debug())));
     }
     let path = metadata.join("timestamp.json");
