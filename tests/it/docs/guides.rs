@@ -1,5 +1,7 @@
 //! The guides do what they say: blocks marked `sh run` are run, in order, in one shell.
 
+use clap::Parser;
+
 use super::book::{blocks, page};
 use super::scene::{NAME, Scene};
 
@@ -39,4 +41,25 @@ fn the_guide_to_keys_backs_up_restores_and_rotates() {
     publisher.done(&["init", NAME]);
     publisher.done(&["sign", &format!("{NAME}:1.0")]);
     publisher.script(&script("docs/guides/keys.md"));
+}
+
+#[test]
+fn the_guide_to_air_gaps_carries_an_image_in() {
+    let scene = Scene::new();
+    let publisher = scene.machine("publisher");
+    publisher.done(&["init", NAME]);
+    publisher.done(&["sign", &format!("{NAME}:1.0")]);
+    let printed = publisher.script(&script("docs/guides/air-gap.md"));
+    assert!(printed.contains(&format!("  {NAME}:1.0\n")), "{printed}");
+}
+
+#[test]
+fn the_unit_starts_a_watch_that_the_program_understands() {
+    let unit = page("docs/systemd/boltseal-refresh.service");
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let words = line.split(' ');
+    assert!(words.clone().any(|word| word == "--watch"), "{line}");
+    boltseal::cli::Cli::try_parse_from(words).unwrap();
+    let passphrase = unit.lines().find_map(|line| line.strip_prefix("Environment=BOLTSEAL_ONLINE_")).unwrap();
+    assert!(passphrase.starts_with("PASSPHRASE_FILE="), "{passphrase}");
 }
