@@ -6,6 +6,7 @@ pub mod copy;
 pub mod engine;
 pub mod error;
 pub mod export;
+pub mod history;
 pub mod init;
 pub mod inspect;
 pub mod intents;

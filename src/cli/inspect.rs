@@ -1,5 +1,7 @@
 //! `boltseal inspect`: what is signed, by whom and until when.
 
+mod history;
+
 use super::console::Console;
 use super::image::NameArg;
 use super::output::Format;
@@ -17,12 +19,18 @@ use serde_json::{Value, json};
 Examples:
   boltseal inspect registry.example.com/acme/app
   boltseal inspect app --output docker
+  boltseal inspect app --history
 
+`--history` goes back as far as the registry still holds former states, and shows forks.
 `--output docker` prints what `docker trust inspect` prints.")]
 pub struct Args {
     /// The image name, or `oci:FOLDER` for an image layout
     #[arg(value_name = "NAME")]
     pub target: NameArg,
+
+    /// Show who signed what, and when
+    #[arg(long)]
+    pub history: bool,
 
     /// The name that the images of a layout are expected to have
     #[arg(long, value_name = "NAME")]
@@ -37,6 +45,13 @@ pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let ports = Ports::new(session);
     let world = ports.world()?;
     let (name, layout) = collection(&args.target, args.name.as_ref(), &world.policy).await?;
+    if args.history {
+        if session.console.output.format() == Format::Docker {
+            return Err(Failure::usage("`--history` has no form of docker's: expected `text` or `json`"));
+        }
+        let found = crate::ops::history::history(&world, &name, layout.as_deref()).await?;
+        return Ok(history::show(&found, &session.console));
+    }
     let keys = session.known_keys();
     let found = ops::inspect(&world, &*keys, &name, layout.as_deref(), Stale::Refuse).await?;
     let console = &session.console;

@@ -13,9 +13,8 @@ const LOOKUP: &str = include_str!("export/lookup.py");
 
 /// The Python with python-tuf that `tests/run` makes, outside the checkout.
 fn python() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("there is a HOME")).join(".cache"));
+    let home = || PathBuf::from(std::env::var_os("HOME").expect("there is a HOME")).join(".cache");
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
     let pinned = digest(REQUIREMENTS.as_bytes());
     let hash = pinned.strip_prefix("sha256:").expect("every digest is SHA-256");
     let python = cache.join("boltseal-tests").join(format!("tuf-{}", &hash[..16])).join("bin/python");

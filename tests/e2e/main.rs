@@ -35,3 +35,4 @@ mod platforms;
 mod pull;
 mod signers;
 mod time;
+mod watch;

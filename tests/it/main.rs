@@ -7,6 +7,7 @@
 
 mod copy;
 mod docs;
+mod history;
 mod http;
 mod spine;
 mod support;

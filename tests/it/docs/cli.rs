@@ -143,6 +143,10 @@ fn every_document_that_the_program_writes_is_as_its_schema_says() {
     ask(&["copy", &two, "oci:elsewhere"]);
     ask(&["bundle", NAME, "all.tar"]);
     ask(&["inspect", NAME]);
+    ask(&["inspect", NAME, "--history"]);
+    assert!(!ask(&["copy", NAME, "oci:copy"]).1["images"].as_array().unwrap().is_empty());
+    ask(&["bundle", NAME, "app.tar"]);
+    ask(&["export", NAME, "tuf"]);
     assert_eq!(ask(&["status", NAME, "registry.example.com/other"]).0, 16);
     assert_eq!(ask(&["refresh", NAME, "registry.example.com/other"]).0, 16);
     assert!(ask(&["revoke", &one]).1["still_held"].is_string());

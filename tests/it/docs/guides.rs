@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use boltseal::config::{Settings, policy};
+use clap::Parser;
 
 use super::book::{blocks, page, pages};
 use super::scene::{NAME, Scene};
@@ -64,4 +65,25 @@ fn every_policy_and_every_setting_on_a_page_is_one() {
         }
     }
     assert!(read > 1);
+}
+
+#[test]
+fn the_guide_to_air_gaps_carries_an_image_in() {
+    let scene = Scene::new();
+    let publisher = scene.machine("publisher");
+    publisher.done(&["init", NAME]);
+    publisher.done(&["sign", &format!("{NAME}:1.0")]);
+    let printed = publisher.script(&script("docs/guides/air-gap.md"));
+    assert!(printed.contains(&format!("  {NAME}:1.0\n")), "{printed}");
+}
+
+#[test]
+fn the_unit_starts_a_watch_that_the_program_understands() {
+    let unit = page("docs/systemd/boltseal-refresh.service");
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let words = line.split(' ');
+    assert!(words.clone().any(|word| word == "--watch"), "{line}");
+    boltseal::cli::Cli::try_parse_from(words).unwrap();
+    let passphrase = unit.lines().find_map(|line| line.strip_prefix("Environment=BOLTSEAL_ONLINE_")).unwrap();
+    assert!(passphrase.starts_with("PASSPHRASE_FILE="), "{passphrase}");
 }
