@@ -8,6 +8,7 @@
 mod copy;
 mod docs;
 mod http;
+mod manners;
 mod spine;
 mod support;
 mod watch;
