@@ -34,6 +34,8 @@ const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// The empty configuration.
 const EMPTY: &[u8] = b"{}";
 
+/// The one file that readers of images never need, and so the one that is never inlined.
+pub const ABSORBED: &str = "absorbed.json";
 /// Largest file that is inlined and not compressed, in bytes: a timestamp, a snapshot, a root with a few keys.
 const INLINE_MAX: usize = 4 * 1024;
 /// Most base64 in one manifest, in bytes; together with 20,000 descriptors it stays below the 4 MiB of a manifest.
@@ -127,7 +129,8 @@ impl Head {
         let mut layers = Vec::with_capacity(files.len());
         let mut inlined = 0;
         for name in by_importance(files.keys()) {
-            let mut layer = Layer::make(name, &files[name], INLINE_MAX, &mut blobs)?;
+            let inline_max = if name == ABSORBED { 0 } else { INLINE_MAX };
+            let mut layer = Layer::make(name, &files[name], inline_max, &mut blobs)?;
             if let Some(data) = &layer.inline {
                 let encoded = data.len().div_ceil(3) * 4;
                 if inlined + encoded <= INLINE_TOTAL {

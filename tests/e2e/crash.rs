@@ -56,7 +56,7 @@ impl Trap {
             state.passed += 1;
             state.seen.push(format!("{} {} ({} bytes)", seen.method, seen.path, seen.body));
         }
-        if state.sprung || (state.passed == at && moment == wanted) {
+        if state.sprung || (state.passed >= at && moment == wanted) {
             state.sprung = true;
             self.changed.notify_all();
             drop(self.changed.wait_while(state, |state| state.at.is_some()).unwrap_or_else(PoisonError::into_inner));
@@ -123,8 +123,9 @@ fn a_publisher_killed_at_any_request_leaves_the_old_state_or_the_new_one() {
     let (warm, publisher, other) = (yard.reader(), yard.publisher(), yard.publisher());
     warm.run(["verify", &yard.tag("1.0")]).ok();
     let (mut round, mut points) = (0, 0);
-    for moment in [Moment::Before, Moment::After] {
-        for at in 1.. {
+    // Every point in a soak; else every second one before a request and every fourth one after its answer.
+    for (moment, stride) in [(Moment::Before, 2), (Moment::After, 4)] {
+        for at in (1..).step_by(if soaking() { 1 } else { stride }) {
             round += 1;
             let (before, after) = (format!("image {}", round - 1), format!("image {round}"));
             yard.push("1.0", &after);
@@ -132,7 +133,7 @@ fn a_publisher_killed_at_any_request_leaves_the_old_state_or_the_new_one() {
             assert_either(&yard, &[&warm, &yard.reader()], "1.0", [&before, &after], &story);
             assert_either(&yard, &[&warm], "kept", ["kept", "kept"], &story);
             if !caught {
-                println!("a publish makes {} requests: {story:#?}", story.len());
+                println!("a publish makes {} requests", story.len());
                 break;
             }
             points += 1;
@@ -148,7 +149,7 @@ fn a_publisher_killed_at_any_request_leaves_the_old_state_or_the_new_one() {
         }
     }
     println!("killed at {points} points of a publish");
-    assert!(points > 20);
+    assert!(points > 12, "a publish has more points than {points}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod copy;
 mod docs;
 mod history;
 mod http;
+mod manners;
 mod spine;
 mod support;
 mod watch;

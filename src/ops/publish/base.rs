@@ -16,8 +16,6 @@ use crate::trust::envelope::Metadata as _;
 use crate::trust::intent::Absorbed;
 use crate::trust::update::Trusted;
 
-/// The file in the head that lists absorbed operations.
-pub(super) const ABSORBED: &str = "absorbed.json";
 /// Largest list of absorbed operations read, in bytes.
 const MAX_ABSORBED: u64 = 16 << 20;
 
@@ -93,8 +91,8 @@ async fn absorbed(client: &Client<'_>, base: &Updated) -> Result<Absorbed, Error
     let broken = |message: &str| {
         Error::Registry(registry::Error::Broken { location: location.clone(), message: message.to_owned() })
     };
-    let head = base.manifest.as_ref().ok_or_else(|| broken("the head was not read"))?;
-    let file = head::read(&*client.repository, head, ABSORBED, MAX_ABSORBED).await?;
+    let manifest = base.manifest.as_ref().ok_or_else(|| broken("the head was not read"))?;
+    let file = head::read(&*client.repository, manifest, head::ABSORBED, MAX_ABSORBED).await?;
     let bytes = file.filter(|bytes| reference.fits(bytes));
     let bytes = bytes.ok_or_else(|| broken("the list of absorbed operations is not the signed one"))?;
     Absorbed::parse(&bytes).map_err(Error::of(client.name))

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::base::{ABSORBED, Base};
+use super::base::Base;
 use super::{Rest, Run, Voice, draft_of, new_op, random};
 use crate::ops::error::Error;
 use crate::ops::intents::{self, Found, Open};
+use crate::registry::head::ABSORBED;
 use crate::trust::delegation::Delegations;
 use crate::trust::draft::{Lifetimes, Signed};
 use crate::trust::envelope::{Envelope, Metadata};
