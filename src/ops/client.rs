@@ -234,6 +234,11 @@ impl Remembered {
 }
 
 impl Remembered {
+    /// Whether a root version is later than every one that is remembered.
+    fn is_past_roots(&self, version: Option<Version>) -> bool {
+        self.roots.keys().next_back().is_some_and(|newest| version > Some(*newest))
+    }
+
     /// The newest thing that is remembered, a role and its version; none where the collection was never seen.
     fn newest(&self) -> Option<String> {
         let timestamp = self.timestamp.as_ref().map(|timestamp| {
@@ -340,7 +345,7 @@ impl<'a> Source<'a> {
         }
         let answer = match client.repository.manifest(&point, etag, MAX_MANIFEST).await {
             Err(e) if e.is_not_found() => return Err(client.absent(remembered)),
-            other => other?,
+            other => other.map_err(|e| as_broken(e, "it answers for the head"))?,
         };
         match (answer, known) {
             (Conditional::NotModified, Some(mark)) => {
@@ -370,8 +375,11 @@ impl<'a> Source<'a> {
     async fn fetch(&mut self, request: &Request) -> Result<Answer, Error> {
         if self.head.is_none() {
             match (&request.role, &self.remembered.timestamp) {
-                // The head is the one whose roots and timestamp are in memory.
-                (RoleName::Top(RoleKind::Root), _) => return Ok(Answer::Absent),
+                // The head is the one whose roots and timestamp are in memory: it has no later root. An earlier one is
+                // asked for where the pins changed, or a file of memory is gone.
+                (RoleName::Top(RoleKind::Root), _) if self.remembered.is_past_roots(request.version) => {
+                    return Ok(Answer::Absent);
+                }
                 (RoleName::Top(RoleKind::Timestamp), Some(bytes)) => return Ok(Answer::Found(bytes.clone())),
                 _ => self.load().await?,
             }
@@ -381,14 +389,7 @@ impl<'a> Source<'a> {
             Ok(Some(bytes)) => Ok(Answer::Found(bytes)),
             Ok(None) => Ok(Answer::Absent),
             Err(error) => {
-                let error = match error {
-                    // A file that the head lists is not there: the location is broken, the metadata not absent.
-                    registry::Error::NotFound { what, location } => {
-                        let message = format!("it lists `{}` and does not hold {what}", request.file_name());
-                        registry::Error::Broken { location, message }
-                    }
-                    error => error,
-                };
+                let error = as_broken(error, &format!("it lists `{}`", request.file_name()));
                 let answer = Answer::Failed(error.to_string());
                 self.failure = Some(error);
                 Ok(answer)
@@ -399,10 +400,26 @@ impl<'a> Source<'a> {
     /// Reads the head that was said not to have changed.
     async fn load(&mut self) -> Result<(), Error> {
         let point = Point::Digest(self.mark.digest);
-        if let Conditional::Modified(manifest) = self.client.repository.manifest(&point, None, MAX_MANIFEST).await? {
+        let answer = self.client.repository.manifest(&point, None, MAX_MANIFEST).await;
+        let answer = answer.map_err(|e| as_broken(e, "it says that the head did not change"))?;
+        if let Conditional::Modified(manifest) = answer {
             self.head = Some(self.client.parse_head(&manifest)?);
         }
         Ok(())
+    }
+}
+
+/// A location that does not hold what it points to, or other bytes, is broken: trust data is not absent for that, and
+/// nothing is said of any image yet.
+fn as_broken(error: registry::Error, said: &str) -> registry::Error {
+    match error {
+        registry::Error::NotFound { what, location } => {
+            registry::Error::Broken { location, message: format!("{said} and does not hold {what}") }
+        }
+        registry::Error::Mismatch { location, wanted, got } => {
+            registry::Error::Broken { location, message: format!("{said} and sent {got} for {wanted}") }
+        }
+        error => error,
     }
 }
 

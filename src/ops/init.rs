@@ -72,7 +72,13 @@ pub async fn init(world: &World<'_>, ring: &Ring<'_>, request: &Request) -> Resu
     }
 
     let trust = Error::of(name);
-    let ground = Ground { name, now: world.now, lifetimes: request.lifetimes, random: u32::from_le_bytes(random()?) };
+    let ground = Ground {
+        name,
+        now: world.now,
+        lifetimes: request.lifetimes,
+        random: u32::from_le_bytes(random()?),
+        forgotten: false,
+    };
     let role = |kind, key: &KeyInfo| RoleChange { kind, keys: vec![key.public.clone()], threshold: 1 };
     let roles = [
         role(RoleKind::Root, &root),

@@ -4,6 +4,7 @@
 //! later.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use super::error::Error;
 use crate::image::manifest::OCI_MANIFEST;
 use crate::image::{Digest, ImageName, Tag};
-use crate::registry::head::{self, Layer};
+use crate::registry::head::{self, Head, Layer};
 use crate::registry::{self, Conditional, Point, Repository};
 use crate::trust::draft::Signed;
 use crate::trust::envelope::{Envelope, Metadata, check_binding};
@@ -40,6 +41,10 @@ const MAX_FILE: u64 = 64 << 20;
 const MAX_INLINE: usize = 16 * 1024;
 /// Most intents that count at one time. Beyond, nothing is published: to pass one over would be to lose it.
 const MAX_INTENTS: usize = 1000;
+/// How often the tags are listed where the list lags behind what was put.
+const LISTINGS: u32 = 10;
+/// The pause between two listings.
+const LISTING_PAUSE: Duration = Duration::from_millis(200);
 /// How many intents are read at a time.
 const AT_ONCE: usize = 8;
 /// Most expired intents removed in one publish.
@@ -132,23 +137,20 @@ pub async fn put(repository: &dyn Repository, op: &OpId, intent: &Signed, file: 
 
 /// Lists the intents beside a head, and reads those that count still and that it has not absorbed.
 ///
-/// One that is unsigned, signed by others, of another collection or malformed is ignored and told of.
+/// One that is unsigned, signed by others, of another collection or malformed is ignored and told of. `own` is the
+/// intent that this run laid out.
 ///
 /// # Errors
-/// Those of the location: a list that cannot be had is no empty list.
+/// Those of the location: a list that cannot be had is no empty list, nor is one that does not show what is there.
 pub async fn find(
     repository: &dyn Repository,
     name: &ImageName,
     judges: Judges<'_>,
     absorbed: &Absorbed,
+    own: Option<&OpId>,
     now: Timestamp,
 ) -> Result<Found, Error> {
-    let mut found = Found::default();
-    for tag in repository.tags().await? {
-        if let Some(op) = tag.as_str().strip_prefix(TAG_PREFIX).and_then(|op| op.parse().ok()) {
-            found.tags.insert(op, tag);
-        }
-    }
+    let mut found = Found { tags: list(repository, own).await?, ..Found::default() };
     let unknown: Vec<(OpId, Tag)> = found
         .tags
         .iter()
@@ -178,6 +180,33 @@ pub async fn find(
     }
     drop(reads);
     Ok(found)
+}
+
+/// The tags of all intents, from a list that shows what is known to be there: the head, and the intent `own`.
+async fn list(repository: &dyn Repository, own: Option<&OpId>) -> Result<BTreeMap<OpId, Tag>, Error> {
+    let head = Head::tag();
+    let mut tries = 0;
+    loop {
+        let listed = repository.tags().await?;
+        let tags: BTreeMap<OpId, Tag> = listed
+            .iter()
+            .filter_map(|tag| Some((tag.as_str().strip_prefix(TAG_PREFIX)?.parse().ok()?, tag.clone())))
+            .collect();
+        let missing = match own.filter(|op| !tags.contains_key(op)) {
+            Some(op) => Some(tag(op)),
+            None => (!listed.contains(&head)).then(|| head.clone()),
+        };
+        let Some(missing) = missing else { return Ok(tags) };
+        tries += 1;
+        if tries == LISTINGS {
+            // Whoever lists so could lack the intent of a rival as well, and what it holds would be lost.
+            return Err(Error::Registry(registry::Error::Broken {
+                location: repository.location(),
+                message: format!("its list of tags does not show `{missing}`, which is there"),
+            }));
+        }
+        tokio::time::sleep(LISTING_PAUSE).await;
+    }
 }
 
 /// Removes intents that expired some time ago. Best effort: what stays is not even read.

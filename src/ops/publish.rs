@@ -275,7 +275,8 @@ impl Run<'_> {
     async fn beside(&self, base: &Base) -> Result<Found, Error> {
         let trusted = base.trusted();
         let judges = Judges { root: &trusted.root, targets: &trusted.targets, former: &self.former };
-        intents::find(self.repository(), self.client.name, judges, &base.absorbed, self.now()).await
+        let own = self.announced.map(|_| &self.op);
+        intents::find(self.repository(), self.client.name, judges, &base.absorbed, own, self.now()).await
     }
 
     /// What its author means, and what he knew when he began; the same in every attempt.
@@ -340,7 +341,7 @@ impl Run<'_> {
                 return Err(self.no_signer());
             };
             let meant = Meant { above: self.meant().above.max(file.version), ..self.meant() };
-            let unsigned = Intent::draft(self.client.name, role, &meant).map_err(Error::of(self.client.name))?;
+            let unsigned = Intent::draft(self.client.name, role, &meant, file).map_err(Error::of(self.client.name))?;
             let intent = self.ring.sign(self.client.name, unsigned, &[voice.authority()]).await?;
             intents::put(self.repository(), &self.op, &intent, file).await?;
             self.announced = Some(root.version());
@@ -354,8 +355,8 @@ impl Run<'_> {
         self.check_age(ROOT_INTENT_LIFE)?;
         let op = new_op(self.now(), ROOT_INTENT_LIFE)?;
         let meant = Meant { op, changes: &[], base: base.trusted().root.version(), ..self.meant() };
-        let unsigned =
-            Intent::draft(self.client.name, &RoleKind::Root.into(), &meant).map_err(Error::of(self.client.name))?;
+        let unsigned = Intent::draft(self.client.name, &RoleKind::Root.into(), &meant, root)
+            .map_err(Error::of(self.client.name))?;
         let authority = base.trusted().root.authority(RoleKind::Root);
         let intent = self.ring.sign(self.client.name, unsigned, &[authority]).await?;
         intents::put(self.repository(), &op, &intent, root).await?;

@@ -14,9 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::draft::{Draft, Unsigned};
+use super::draft::{Draft, Signed, Unsigned};
 use super::entry::Change;
-use super::envelope::{Binding, Metadata};
+use super::envelope::{Binding, FileRef, Metadata};
 use super::error::Error;
 use super::role::{RoleKind, RoleName, Version};
 use super::time;
@@ -111,16 +111,20 @@ pub struct Intent {
     pub seen: BTreeSet<OpId>,
     /// What its author means.
     pub changes: Vec<Change>,
+    /// The file that its author signed and laid out beside it. Without this, anybody could put that of another intent
+    /// in its place.
+    #[serde(default)]
+    pub file: Option<FileRef>,
     #[serde(rename = "x-boltseal", default)]
     binding: Option<Binding>,
 }
 
 impl Intent {
-    /// A new intent, to be signed by the keys of `role`. It expires when its operation id says.
+    /// A new intent to bring about `file`, to be signed by the keys of `role`. It expires when its operation id says.
     ///
     /// # Errors
     /// [`Error::BadEdit`] for more changes than one intent may hold.
-    pub fn draft(collection: &ImageName, role: &RoleName, meant: &Meant<'_>) -> Result<Unsigned, Error> {
+    pub fn draft(collection: &ImageName, role: &RoleName, meant: &Meant<'_>, file: &Signed) -> Result<Unsigned, Error> {
         if meant.changes.len() > MAX_CHANGES {
             return Err(Error::BadEdit(format!("one publish changes at most {MAX_CHANGES} tags")));
         }
@@ -131,6 +135,7 @@ impl Intent {
             json!({
                 "version": 1, "expires": time::format(meant.op.expires()), "op": meant.op, "role": role.as_str(),
                 "base": meant.base, "above": meant.above, "seen": meant.seen, "changes": meant.changes,
+                "file": FileRef::of(&file.bytes),
             }),
         )
         .close()

@@ -30,6 +30,8 @@ pub struct Ground<'a> {
     pub lifetimes: Lifetimes,
     /// Random bits for versions.
     pub random: u32,
+    /// Whether this state rotates the keys of snapshot or timestamp, so that clients forget both (TUF 5.3.11).
+    pub forgotten: bool,
 }
 
 /// The new keys of a top-level role.
@@ -51,6 +53,13 @@ impl Ground<'_> {
     fn next_version(&self, role: &RoleName, seen: impl IntoIterator<Item = Version>) -> Result<Version, Error> {
         Version::next_publish(seen.into_iter().chain([Version::before_second(self.now.as_second())]), self.random)
             .ok_or_else(|| Error::VersionsExhausted { role: role.clone() })
+    }
+
+    /// As [`Ground::next_version`]; versions that were used up begin anew where clients forget the former ones, which
+    /// is how a collection recovers from a fast-forward.
+    fn next_online_version(&self, role: &RoleName, seen: impl IntoIterator<Item = Version>) -> Result<Version, Error> {
+        let next = self.next_version(role, seen);
+        if self.forgotten { next.or_else(|_| self.next_version(role, [])) } else { next }
     }
 
     fn close(&self, mut draft: Draft, version: Version) -> Result<Unsigned, Error> {
@@ -140,7 +149,8 @@ impl Ground<'_> {
         for file in files {
             draft.list_role(file);
         }
-        let version = self.next_version(draft.role(), seen.iter().copied().chain(base.map(|base| base.version)))?;
+        let version =
+            self.next_online_version(draft.role(), seen.iter().copied().chain(base.map(|base| base.version)))?;
         self.close(draft, version)
     }
 
@@ -165,7 +175,8 @@ impl Ground<'_> {
             let reference = FileRef::of(&absorbed.encode());
             binding.insert("absorbed".to_owned(), serde_json::to_value(reference).unwrap_or_default());
         }
-        let version = self.next_version(draft.role(), seen.iter().copied().chain(base.map(|base| base.version)))?;
+        let version =
+            self.next_online_version(draft.role(), seen.iter().copied().chain(base.map(|base| base.version)))?;
         self.close(draft, version)
     }
 }

@@ -5,11 +5,18 @@
 // Private modules of a test binary: `pub` there says "for other tests".
 #![allow(unreachable_pub)]
 
+mod attack_keys;
+mod attack_metadata;
+mod attack_transport;
 mod copy;
 mod docs;
 mod history;
 mod http;
+mod layers;
 mod manners;
+mod policy;
+mod publish;
 mod spine;
+mod store;
 mod support;
 mod watch;

@@ -21,6 +21,9 @@ use crate::trust::threshold::{self, Authority};
 use crate::trust::update::Trusted;
 use crate::trust::{Key, KeyId, signer};
 
+/// How much further than everything seen, and the clock, an author's own file may stand.
+const MAX_STEP: u64 = 1024;
+
 /// A state ready to be put.
 pub(super) struct Next {
     pub(super) files: BTreeMap<String, Bytes>,
@@ -46,11 +49,12 @@ impl Run<'_> {
     /// Makes and signs the next state; none where there is nothing that the keys at hand can do.
     pub(super) async fn next(&mut self, base: &Base, rest: &Rest, beside: &Found) -> Result<Option<Next>, Error> {
         let trusted = base.trusted();
-        let ground = Ground {
+        let mut ground = Ground {
             name: self.client.name,
             now: self.now(),
             lifetimes: Lifetimes::of_root(trusted.root.bytes()),
             random: u32::from_le_bytes(random()?),
+            forgotten: false,
         };
         let trust = Error::of(self.client.name);
         let mut signed = BTreeSet::new();
@@ -72,6 +76,8 @@ impl Run<'_> {
                 }
                 resign.insert(kind);
             }
+            let rotates = |kind| trusted.root.rotates(kind, &root);
+            ground.forgotten = rotates(RoleKind::Timestamp) || rotates(RoleKind::Snapshot);
             files.insert(file.file_name(), file.bytes);
             signed.insert(RoleKind::Root);
             absorbed.add(op, &[]);
@@ -272,15 +278,22 @@ impl Run<'_> {
         open: &[&'o Open],
     ) -> Result<Option<(Signed, &'o Open)>, Error> {
         let from = present.map_or(Version::ONE, |file| file.version);
+        let clock = Version::before_second(self.now().as_second());
+        let highest = self.versions_seen().chain([from, clock]).map(Version::major).max().unwrap_or(0);
         let mut best: Option<(Signed, &Open)> = None;
         for open in open.iter().filter(|open| open.intent.base == from) {
             let Some(layer) = &open.file else { continue };
             let Some(file) = intents::fetch(&*self.client.repository, layer).await? else { continue };
+            if open.intent.file.as_ref().is_none_or(|signed| !signed.fits(&file)) {
+                continue;
+            }
             let Ok(envelope) = Envelope::<Targets>::parse_untrusted(role, file) else { continue };
             let Ok(verified) = threshold::verify(role, envelope, &[*authority]) else { continue };
             let name = self.client.name.to_string();
             let ours = verified.binding().is_some_and(|binding| binding.collection == name);
-            let current = verified.version() > from && verified.expires() > self.now();
+            // A version far ahead would be the last one that the role can have.
+            let near = verified.version().major() <= highest.saturating_add(MAX_STEP);
+            let current = verified.version() > from && near && verified.expires() > self.now();
             let file = signed_file(role.clone(), &verified);
             if ours && current && best.as_ref().is_none_or(|(other, _)| file.version > other.version) {
                 best = Some((file, open));

@@ -24,6 +24,8 @@ pub struct Manners {
     pub busy: Option<Busy>,
     /// Where requests of a kind are redirected to: the URL, to which the request's path is added if it ends in `*`.
     pub redirect: Option<(Target, String)>,
+    /// What is suddenly not there any more: the end of a path.
+    pub gone: Option<String>,
     /// How answers with a body are spoilt.
     pub cheat: Option<(Target, Cheat)>,
     /// Time before each answer.
@@ -56,6 +58,7 @@ impl Default for Manners {
             refuse_all: false,
             busy: None,
             redirect: None,
+            gone: None,
             cheat: None,
             delay: Duration::ZERO,
             page: None,

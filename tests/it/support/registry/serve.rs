@@ -99,6 +99,9 @@ fn decide(state: &mut State, asked: &Asked<'_>) -> Response {
     if let Some(refusal) = refuse(state, asked, &route) {
         return refusal;
     }
+    if state.manners.gone.as_ref().is_some_and(|gone| asked.path.ends_with(gone)) {
+        return error(404, "MANIFEST_UNKNOWN", "manifest unknown");
+    }
     let reading = asked.method == Method::GET || asked.method == Method::HEAD;
     let target = route.target();
     if reading
