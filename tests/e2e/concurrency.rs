@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::machine::Machine;
+use crate::servers::proxy::Weather;
 use crate::yard::{Dice, Yard, seed, soaking, storm};
 
 /// What may become of a publish in bad weather: it is done, or it says so: a rival's older head in the way (14), the
@@ -24,7 +25,9 @@ fn size() -> (usize, usize, Duration) {
 
 fn count(codes: &[i32]) -> BTreeMap<i32, usize> {
     let mut counted = BTreeMap::new();
-    codes.iter().for_each(|code| *counted.entry(*code).or_default() += 1);
+    for code in codes {
+        *counted.entry(*code).or_default() += 1;
+    }
     counted
 }
 
@@ -71,7 +74,7 @@ fn what_publishers_side_by_side_acknowledge_is_signed() {
         (codes, polls.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
     });
     let took = begun.elapsed();
-    yard.proxy.turn(Default::default());
+    yard.proxy.turn(Weather::default());
     println!(
         "seed {seed}: {processes} x {each}, stalls of up to {stall:?}: {:?} in {took:?}, {} requests; readers {:?}",
         count(&codes.concat()),
@@ -115,7 +118,9 @@ fn nothing_revoked_comes_back_while_others_sign() {
     let (processes, each, stall) = size();
     let yard = Yard::new(seed);
     let pool: Vec<String> = (0..processes * 2).map(|number| format!("t{number}")).collect();
-    pool.iter().for_each(|tag| drop(yard.push(tag, tag)));
+    for tag in &pool {
+        yard.push(tag, tag);
+    }
     let machines: Vec<_> = (0..processes).map(|_| yard.publisher()).collect();
     yard.proxy.turn(storm(stall));
     let clock = AtomicUsize::new(0);
@@ -132,7 +137,7 @@ fn nothing_revoked_comes_back_while_others_sign() {
             });
         }
     });
-    yard.proxy.turn(Default::default());
+    yard.proxy.turn(Weather::default());
     let deeds = deeds.into_inner().unwrap_or_else(PoisonError::into_inner);
     let codes = |revokes: bool| {
         count(&deeds.iter().filter(|deed| deed.revokes == revokes).map(|deed| deed.code).collect::<Vec<_>>())
@@ -200,7 +205,7 @@ fn a_root_that_is_replaced_while_others_sign_stays_in_force() {
             running.into_iter().map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect();
         (codes.concat(), rotated)
     });
-    yard.proxy.turn(Default::default());
+    yard.proxy.turn(Weather::default());
     println!("seed {seed}: signs {:?}, rotations {:?}", count(&codes), count(&rotated));
     let signed = tags.concat().into_iter().zip(codes).filter_map(|(tag, code)| (code == 0).then_some(tag));
     assert_signed(&yard, &signed.collect::<Vec<_>>());

@@ -17,6 +17,7 @@ pub(crate) fn soaking() -> bool {
 }
 
 /// The seed of this run: printed, so that what failed can be run again with `BOLTSEAL_SEED`.
+#[expect(clippy::print_stdout, reason = "libtest shows it with the failure")]
 pub(crate) fn seed() -> u64 {
     let given = std::env::var("BOLTSEAL_SEED").ok().and_then(|text| text.parse().ok());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.subsec_nanos());
