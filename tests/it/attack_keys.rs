@@ -17,6 +17,13 @@ async fn evil(scene: &Scene) -> (Digest, Vec<(String, Value)>) {
     (digest, entries(&scene.name.to_string(), "1.0", digest, length).into())
 }
 
+/// Adds entries to a targets role.
+fn add(signed: &mut Value, entries: &[(String, Value)]) {
+    for (path, entry) in entries {
+        signed["targets"][path] = entry.clone();
+    }
+}
+
 async fn warm(scene: &Scene) -> Machine {
     let reader = scene.reader();
     reader.verify(&scene.image("1.0")).await.unwrap();
@@ -48,7 +55,7 @@ async fn a_thief_of_the_registry_credentials_can_withhold_and_nothing_else() {
     let thief = PrivateKey::generate(Algorithm::Ed25519).unwrap();
     let mut state = State::read(&*scene.client()).await;
     state.edit("targets", &[&thief], |signed| {
-        evil.iter().for_each(|(path, entry)| signed["targets"][path] = entry.clone());
+        add(signed, &evil);
     });
     state.publish(&[&thief]);
     state.put(&*scene.client()).await;
@@ -66,7 +73,7 @@ async fn a_thief_of_the_online_key_can_sign_no_image() {
     let online = &scene.keys.online;
     let mut state = State::read(&*scene.client()).await;
     state.edit("targets", &[online], |signed| {
-        evil.iter().for_each(|(path, entry)| signed["targets"][path] = entry.clone());
+        add(signed, &evil);
     });
     state.publish(&[online]);
     state.put(&*scene.client()).await;
@@ -171,7 +178,7 @@ async fn a_thief_of_the_targets_key_alone_needs_somebody_who_publishes() {
     let targets = &scene.keys.targets;
     let mut state = State::read(&*scene.client()).await;
     state.edit("targets", &[targets], |signed| {
-        evil.iter().for_each(|(path, entry)| signed["targets"][path] = entry.clone());
+        add(signed, &evil);
     });
     let file = state.file("targets");
     state.put(&*scene.client()).await;
@@ -202,7 +209,7 @@ async fn after_the_targets_key_is_rotated_the_stolen_one_signs_nothing_any_more(
     assert_eq!(reader.exit(&scene.image("1.0")).await, 0);
     let mut state = State::read(&*scene.client()).await;
     state.edit("targets", &[stolen], |signed| {
-        evil.iter().for_each(|(path, entry)| signed["targets"][path] = entry.clone());
+        add(signed, &evil);
     });
     state.publish(&[&scene.keys.online]);
     state.put(&*scene.client()).await;
@@ -230,7 +237,7 @@ async fn a_thief_of_the_root_key_is_everything_until_the_pin_is_replaced() {
     });
     state.files.insert("1.root.json".to_owned(), first);
     state.edit("targets", &[&own], |signed| {
-        evil.iter().for_each(|(path, entry)| signed["targets"][path] = entry.clone());
+        add(signed, &evil);
     });
     state.publish(&[&own]);
     state.put(&*scene.client()).await;

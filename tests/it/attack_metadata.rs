@@ -244,7 +244,7 @@ async fn metadata_copied_to_another_repository_is_refused_also_with_a_shared_roo
     assert_eq!(reader.exit(&format!("{other}:1.0")).await, 12);
     assert_eq!(reader.exit(&format!("{other}@{}", scene.signed)).await, 12);
     let files: Vec<_> = memory(&reader, &other).into_keys().collect();
-    assert!(files.iter().all(|file| !file.ends_with(".json") || file.ends_with("marks.json")), "{files:?}");
+    assert!(files.iter().all(|file| file.ends_with("/lock") || file.ends_with("/marks.json")), "{files:?}");
 
     // The same once the reader knows the real collection of that name.
     let keys = Keys { root: PrivateKey::generate(Algorithm::Ed25519).unwrap(), ..Keys::generate() };
@@ -361,12 +361,11 @@ async fn a_bomb_in_a_compressed_file_ends_at_the_promised_length() {
         let mut bomb = state.file(role).to_vec();
         bomb.resize(40 << 20, b' ');
         state.files.insert(state.name(role), bomb.into());
-        let begun = std::time::Instant::now();
         state.put(&*scene.client()).await;
-        let packed = begun.elapsed();
+        let begun = std::time::Instant::now();
         let code = scene.reader().exit(&scene.image("1.0")).await;
         assert!(code == 20 || code == 14, "{role}: {code}");
-        assert!(begun.elapsed() - packed < std::time::Duration::from_secs(5));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5));
         state = honest;
     }
 }

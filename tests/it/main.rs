@@ -14,6 +14,7 @@ mod history;
 mod http;
 mod layers;
 mod manners;
+mod messages;
 mod policy;
 mod publish;
 mod spine;

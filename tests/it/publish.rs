@@ -639,7 +639,9 @@ async fn a_publisher_whom_somebody_beats_every_time_says_contended_and_loses_not
         let (state, repository) = (state.clone(), scene.repository.clone());
         scene.repository.before(Verb::Manifest, nth, move || {
             let mut content = repository.content();
-            let draft = boltseal::registry::head::Head::build(&state.files, &Default::default(), None).unwrap();
+            let draft =
+                boltseal::registry::head::Head::build(&state.files, &std::collections::BTreeMap::default(), None)
+                    .unwrap();
             let digest = draft.head.digest();
             let media_type = boltseal::image::manifest::OCI_MANIFEST.to_owned();
             content.manifests.insert(digest, (media_type, draft.manifest));

@@ -76,8 +76,8 @@ impl Run<'_> {
                 }
                 resign.insert(kind);
             }
-            let rotates = |kind| trusted.root.rotates(kind, &root);
-            ground.forgotten = rotates(RoleKind::Timestamp) || rotates(RoleKind::Snapshot);
+            let parted = |kind| trusted.root.rotates(kind, &root);
+            ground.forgotten = parted(RoleKind::Timestamp) || parted(RoleKind::Snapshot);
             files.insert(file.file_name(), file.bytes);
             signed.insert(RoleKind::Root);
             absorbed.add(op, &[]);

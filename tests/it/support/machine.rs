@@ -47,7 +47,7 @@ impl Net {
         let limits = Limits {
             connect: Duration::from_secs(2),
             idle: Duration::from_millis(400),
-            total: Duration::from_millis(2000),
+            total: Duration::from_secs(2),
             back_off: Duration::from_millis(4),
             unsettled_within: Duration::from_millis(60),
             ..Limits::default()
