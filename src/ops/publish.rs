@@ -27,7 +27,7 @@ use jiff::{SignedDuration, Timestamp};
 use self::base::Base;
 use self::blobs::KnownBlobs;
 use self::next::Next;
-use super::client::{Client, Updated};
+use super::client::{Client, Reading, Updated};
 use super::error::Error;
 use super::intents::{self, Found, Judges};
 use super::ring::Ring;
@@ -419,6 +419,14 @@ impl<'a> Voice<'a> {
     pub(super) fn authority(&self) -> Authority<'_> {
         Authority { keys: self.keys, role: &self.role, whose: None }
     }
+}
+
+/// The state that a publisher would build on: looked at before it is decided what to publish.
+///
+/// # Errors
+/// What a client of the collection would refuse; those of the location.
+pub async fn look(client: &Client<'_>, wanted: &[String], reading: Reading) -> Result<Updated, Error> {
+    Base::look(client, wanted, reading).await
 }
 
 /// Puts the first head of a collection.

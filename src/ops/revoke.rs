@@ -60,7 +60,7 @@ pub async fn revoke(
     let mut client = world.client(name, layout.as_deref(), &ruling, Expiry::Enforce)?;
     client.rules.breadth = Breadth::Signers;
     let wanted = wanted(name, what);
-    let before = client.update(&wanted, Reading::Whole).await?;
+    let before = super::publish::look(&client, &wanted, Reading::Whole).await?;
     check_signed(name, &before.trusted, what)?;
     let held = entries(name, &before.trusted);
     let works = works(ring, name, &before.trusted, what, all_digests)?;

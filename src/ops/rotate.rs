@@ -54,7 +54,7 @@ pub async fn rotate(
     let ruling = world.rule(name)?;
     unlock_role_keys(world, ring, name, &RoleKind::ALL)?;
     let client = world.client(name, layout, &ruling, Expiry::Enforce)?;
-    let before = client.update(&[], super::client::Reading::Whole).await?;
+    let before = super::publish::look(&client, &[], super::client::Reading::Whole).await?;
     let root = &before.trusted.root;
     if !ring.can_sign(&root.authority(RoleKind::Root))? {
         return Err(Error::NoSigningKey {

@@ -121,7 +121,7 @@ async fn sign_collection(
         let manifest = read(&repository, image).await?;
         found.push((*image, describe(&manifest), children(&manifest)));
     }
-    let known = client.update(&[], Reading::Conditional).await?.trusted;
+    let known = super::publish::look(&client, &[], Reading::Conditional).await?.trusted;
     let mut works: BTreeMap<RoleName, Work> = BTreeMap::new();
     for (image, described, children) in &found {
         let reference = Reference { digest: None, ..image.subject.reference.clone() };

@@ -84,7 +84,7 @@ pub async fn list(world: &World<'_>, name: &ImageName, layout: Option<&Path>) ->
     let ruling = world.rule(name)?;
     let mut client = world.client(name, layout, &ruling, Expiry::Enforce)?;
     client.rules.breadth = Breadth::Signers;
-    let updated = client.update(&[], Reading::Conditional).await?;
+    let updated = super::publish::look(&client, &[], Reading::Conditional).await?;
     Ok(listed(name, &updated.trusted))
 }
 

@@ -53,6 +53,14 @@ impl Base {
         }
     }
 
+    /// The state alone, for who looks before it publishes.
+    pub(super) async fn look(client: &Client<'_>, wanted: &[String], reading: Reading) -> Result<Updated, Error> {
+        match client.update(wanted, reading).await {
+            Err(error) if may_be_late(&error) => Ok(Self::read(client, wanted).await?.updated),
+            other => other,
+        }
+    }
+
     /// The remembered state, where the present head is a rival that it does not know.
     async fn remembered(client: &Client<'_>, wanted: &[String]) -> Result<Option<Self>, Error> {
         let location = client.repository.location();

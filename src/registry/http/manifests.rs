@@ -126,6 +126,11 @@ impl Repository {
             };
             match attempt.await {
                 Ok(digest) => return Ok(digest),
+                // It may have been carried out, and somebody may have built on it since: who replaces something knows
+                // by looking, and a repetition would set it back.
+                Err(failure) if if_match.is_some() && !matches!(failure.error, Error::Busy { .. }) => {
+                    return Err(failure.error);
+                }
                 Err(failure) => retry.pause(failure).await?,
             }
         }
