@@ -159,7 +159,7 @@ struct Source<'a> {
 }
 
 /// What verified at the source.
-struct Verified {
+struct Checked {
     updated: Updated,
     signed: BTreeMap<Tag, Endorsement>,
     left: Vec<(Tag, String)>,
@@ -182,7 +182,7 @@ impl<'a> Source<'a> {
     }
 
     /// Verifies the wanted tags, or every one that is signed, against one state of the collection.
-    async fn verify(&self, world: &World<'_>, ruling: &Ruling, wanted: &BTreeSet<Tag>) -> Result<Verified, Error> {
+    async fn verify(&self, world: &World<'_>, ruling: &Ruling, wanted: &BTreeSet<Tag>) -> Result<Checked, Error> {
         let mut odd = Vec::new();
         let listed = if wanted.is_empty() { self.listed(&mut odd).await? } else { wanted.clone() };
         for _ in 0..MAX_ATTEMPTS {
@@ -217,7 +217,7 @@ impl<'a> Source<'a> {
         wanted: &BTreeSet<Tag>,
         updated: Updated,
         notices: Vec<String>,
-    ) -> Result<Verified, Error> {
+    ) -> Result<Checked, Error> {
         let (mut signed, mut left) = (BTreeMap::new(), Vec::new());
         for tag in tags {
             match verdict::judge(&updated.trusted, &self.reference(&tag), ruling, world.now) {
@@ -230,7 +230,7 @@ impl<'a> Source<'a> {
                 Err(refusal) => left.push((tag, refusal.to_string())),
             }
         }
-        Ok(Verified { updated, signed, left, notices })
+        Ok(Checked { updated, signed, left, notices })
     }
 
     fn reference(&self, tag: &Tag) -> Reference {

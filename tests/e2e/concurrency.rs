@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::machine::Machine;
-use crate::servers::proxy::Weather;
+use crate::proxy::Weather;
 use crate::yard::{Dice, Yard, seed, soaking, storm};
 
 /// What may become of a publish in bad weather: it is done, or it says so: a rival's older head in the way (14), the
