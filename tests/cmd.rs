@@ -236,7 +236,9 @@ fn nothing_but_the_writers_touches_the_standard_streams() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let allowed = |needle: &str, file: &Path| match needle {
         "io::stdout" => file.ends_with("cli/output.rs"),
-        "io::stderr" => ["cli/talk.rs", "cli/prompt.rs", "cli/log.rs", "ops/engine/program.rs"].iter().any(|f| file.ends_with(f)),
+        "io::stderr" => {
+            ["cli/talk.rs", "cli/prompt.rs", "cli/log.rs", "ops/engine/program.rs"].iter().any(|f| file.ends_with(f))
+        }
         _ => false,
     };
     for file in sources(&root) {

@@ -86,7 +86,8 @@ pub async fn sign(
     }
     let mut signed = Vec::new();
     for ((name, layout), members) in groups {
-        signed.extend(sign_collection(world, ring, &name, layout, &members, options).await?);
+        // Boxed: it holds whole states across many waits.
+        signed.extend(Box::pin(sign_collection(world, ring, &name, layout, &members, options)).await?);
     }
     Ok(signed)
 }
