@@ -61,11 +61,11 @@ pub async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let ring = Ring::new(&*keys, &session.passphrases);
     let request = Request { name, layout, algorithm: args.algorithm.into(), lifetimes, policy_file };
     let made = ops::init(&world, &ring, &request).await?;
-    report(&request.name, &made, &session.console);
+    report(&args.target, &request.name, &made, &session.console);
     Ok(Outcome::Done)
 }
 
-fn report(name: &ImageName, made: &Initialised, console: &Console) {
+fn report(target: &NameArg, name: &ImageName, made: &Initialised, console: &Console) {
     let line = ops::trust_line(name, std::slice::from_ref(&made.root.public), 1);
     if console.output.is_json() {
         let key = |info: &KeyInfo| info.id.to_string();
@@ -89,8 +89,12 @@ fn report(name: &ImageName, made: &Initialised, console: &Console) {
     talk.info("Next:");
     talk.info(format_args!("  back up      boltseal key export --all --to boltseal-keys.json"));
     talk.info("               then move the root key off this machine: who holds it can replace every other key");
-    talk.info(format_args!("  sign         boltseal sign {name}:TAG"));
-    talk.info(format_args!("  keep fresh   run `boltseal refresh {name}` once a day, from a timer"));
+    let named = match target {
+        NameArg::Registry(_) => String::new(),
+        NameArg::Layout { .. } => format!(" --name {name}"),
+    };
+    talk.info(format_args!("  sign         boltseal sign {target}:TAG{named}"));
+    talk.info(format_args!("  keep fresh   run `boltseal refresh {target}{named}` once a day, from a timer"));
     if let Some((pattern, at)) = &made.pinned.shadows {
         talk.warn(format_args!("the scope `{pattern}` on line {at} of the same file no longer decides `{name}`"));
     }

@@ -178,11 +178,6 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
-    /// A verb whose use case is not connected.
-    pub fn not_wired(verb: &str) -> Self {
-        Self::failed(format!("`{verb}` is not wired to its use case"))
-    }
-
     /// The same failure with one more piece of advice.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

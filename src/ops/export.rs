@@ -26,7 +26,7 @@ use crate::trust::limits::Limits;
 use crate::trust::role::{RoleKind, RoleName, Version};
 use crate::trust::snapshot::Timestamp;
 use crate::trust::targets::Targets;
-use crate::trust::update::Expiry;
+use crate::trust::update::{Expiry, Trusted};
 use crate::trust::{self};
 
 /// The folder of metadata within the repository.
@@ -103,6 +103,10 @@ async fn collect(
     for (file, promise) in trusted.snapshot.files() {
         let text = file.strip_suffix(".json").unwrap_or(file);
         let role = RoleName::delegated(text).unwrap_or(RoleName::TARGETS);
+        // TUF 5.5.5: a signer who was removed stays listed. Nobody asks for his file any more, and the head dropped it.
+        if is_former(trusted, &role) {
+            continue;
+        }
         let bytes = if role == RoleName::TARGETS {
             trusted.targets.bytes().clone()
         } else {
@@ -121,6 +125,12 @@ async fn collect(
     files.push((snapshot, trusted.snapshot.bytes().clone()));
     files.push((RoleName::from(RoleKind::Timestamp).file_name(None), trusted.timestamp.bytes().clone()));
     Ok(files)
+}
+
+/// Whether a role is below targets and targets no longer delegates to it.
+fn is_former(trusted: &Trusted, role: &RoleName) -> bool {
+    let delegations = trusted.targets.delegations();
+    *role != RoleName::TARGETS && delegations.is_none_or(|delegations| delegations.authority(role).is_none())
 }
 
 /// Every root version from the first: a TUF client may be given any of them to begin with.

@@ -17,6 +17,7 @@ mod manners;
 mod messages;
 mod policy;
 mod publish;
+mod signers;
 mod spine;
 mod store;
 mod support;

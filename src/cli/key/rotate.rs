@@ -98,7 +98,7 @@ fn report(name: &ImageName, rotated: &Rotated, console: &Console) {
             "retired": rotated.retired.iter().map(KeyId::as_str).collect::<Vec<_>>(),
             "root_version": rotated.root_version, "trust_line": line,
         });
-        console.output.document("key-rotate", &body);
+        console.output.document("key_rotate", &body);
         return;
     }
     let talk = &console.talk;

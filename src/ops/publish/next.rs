@@ -8,6 +8,7 @@ use super::base::Base;
 use super::{Rest, Run, Voice, draft_of, new_op, random};
 use crate::ops::error::Error;
 use crate::ops::intents::{self, Found, Open};
+use crate::registry::head;
 use crate::registry::head::ABSORBED;
 use crate::trust::delegation::Delegations;
 use crate::trust::draft::{Lifetimes, Signed};
@@ -88,7 +89,10 @@ impl Run<'_> {
 
         let own: Option<Meant<'_>> = rest.changes.then(|| self.meant());
         let meant: Vec<Meant<'_>> = beside.open.iter().map(|open| open.intent.meant()).chain(own).collect();
-        let seen: Vec<Version> = meant.iter().map(|meant| meant.above).chain(self.versions_seen()).collect();
+        // What the snapshot lists was seen, also of a signer whose file counts no more.
+        let listed = trusted.snapshot.files().map(|(_, promise)| promise.version);
+        let seen: Vec<Version> =
+            meant.iter().map(|meant| meant.above).chain(self.versions_seen()).chain(listed).collect();
         let mut roles: BTreeMap<RoleName, Signed> = BTreeMap::new();
         let mut targets: Targets = (*trusted.targets).clone();
         // The top-level role comes first, as it sorts: it says who the signers are.
@@ -159,6 +163,7 @@ impl Run<'_> {
         let timestamp = self.ring.sign(self.client.name, unsigned, &[root.authority(RoleKind::Timestamp)]).await?;
         signed.insert(RoleKind::Timestamp);
         files.insert(ABSORBED.to_owned(), absorbed.encode());
+        files.extend(self.passed_over(base, &targets, &roles).await?);
         let mut all = present_roles(trusted, &targets);
         all.extend(roles.clone());
         let all = all.values().chain([&snapshot, &timestamp]);
@@ -204,6 +209,31 @@ impl Run<'_> {
         let file = self.ring.sign(self.client.name, unsigned, &[authority]).await?;
         roles.insert(role, file);
         Ok(())
+    }
+
+    /// The files of signers whose word cannot be verified now: they stay as they are, so that a reader is told why.
+    async fn passed_over(
+        &self,
+        base: &Base,
+        targets: &Targets,
+        made: &BTreeMap<RoleName, Signed>,
+    ) -> Result<Vec<(String, Bytes)>, Error> {
+        let trusted = base.trusted();
+        let mut files = Vec::new();
+        for delegation in targets.delegations().map(Delegations::roles).unwrap_or_default() {
+            let role = RoleName::Delegated(delegation.name().to_owned());
+            let Some(promise) = trusted.snapshot.role(&role) else { continue };
+            if trusted.signer(delegation.name()).is_some() || made.contains_key(&role) {
+                continue;
+            }
+            let file = role.file_name(Some(promise.version));
+            let Some(head) = &base.updated.manifest else { continue };
+            let max = promise.length.unwrap_or(self.client.rules.limits.targets);
+            if let Some(bytes) = head::read(&*self.client.repository, head, &file, max).await? {
+                files.push((file, bytes));
+            }
+        }
+        Ok(files)
     }
 
     /// The signers of whose role half of its life is gone and whose keys are at hand.

@@ -142,9 +142,18 @@ impl SearchStage {
         if let Some((visit, asked)) = waiting {
             let promise = self.promise(&visit.role)?.clone();
             let verified = if asked {
-                let verified = self.verify(&visit, required(&visit.role, answer)?, &promise, context)?;
-                context.persist(&visit.role, &verified);
-                Some(verified)
+                match self.verify(&visit, required(&visit.role, answer)?, &promise, context) {
+                    Ok(verified) => {
+                        context.persist(&visit.role, &verified);
+                        Some(verified)
+                    }
+                    Err(e) if self.is_passable(&visit, &e, context) => {
+                        self.pass_over(&visit);
+                        self.advance(context)?;
+                        return Ok(Stage::Search(self));
+                    }
+                    Err(e) => return Err(e),
+                }
             } else {
                 recalled(answer).and_then(|bytes| self.verify(&visit, bytes, &promise, context).ok())
             };
@@ -216,16 +225,40 @@ impl SearchStage {
             let promise = if known { None } else { Some(self.promise(&visit.role)?.clone()) };
             match (promise, self.contents.get(&visit.role)) {
                 (None, _) => self.visit(&visit, context),
-                (Some(promise), Some(bytes)) => {
-                    let verified = self.verify(&visit, bytes.clone(), &promise, context)?;
-                    self.keep(&visit, verified);
-                    self.visit(&visit, context);
-                }
+                (Some(promise), Some(bytes)) => match self.verify(&visit, bytes.clone(), &promise, context) {
+                    Ok(verified) => {
+                        self.keep(&visit, verified);
+                        self.visit(&visit, context);
+                    }
+                    Err(e) if self.is_passable(&visit, &e, context) => self.pass_over(&visit),
+                    Err(e) => return Err(e),
+                },
                 (Some(_), None) => {
                     if let Some(search) = &mut self.search {
                         search.waiting = Some((visit, false));
                     }
                 }
+            }
+        }
+    }
+
+    /// Whether a run that reads every signer goes on without one: whose keys were replaced and who has not signed under
+    /// the new ones, or whose role expired. That is nobody else's fault and must not stop who publishes. Whoever asks
+    /// what a tag is, and would be answered by that signer, is refused all the same.
+    fn is_passable(&self, visit: &Visit, error: &Error, context: &Context) -> bool {
+        let reading = self.search.as_ref().is_some_and(|search| search.path.is_none());
+        let of_signer = !OF_TARGETS.contains(&visit.role.as_str());
+        (reading || context.rules.breadth == Breadth::Signers)
+            && of_signer
+            && matches!(error, Error::Unsigned { .. } | Error::Expired { .. })
+    }
+
+    /// Goes on without a signer; what it would have answered is answered by nobody.
+    fn pass_over(&mut self, visit: &Visit) {
+        if let Some(search) = &mut self.search {
+            search.visited.insert(visit.role.clone());
+            if search.path.is_some() {
+                search.stack.clear();
             }
         }
     }
