@@ -1,7 +1,7 @@
 //! `refresh --watch`: keeps many collections fresh as long as the process runs.
 //!
 //! - Every collection has a loop of its own: neither the failure nor the slowness of one holds up another. At most
-//!   [`AT_ONCE`] are refreshed at the same moment, so that a thousand of them do not open a thousand connections.
+//!   `AT_ONCE` are refreshed at the same moment, so that a thousand of them do not open a thousand connections.
 //! - Pauses vary by chance, so that many watchers, and many collections of one, do not ask at the same moment.
 //! - Told to stop, it ends at once where it waits, and lets a refresh that has begun come to its end for a bounded
 //!   time. A publish that is cut off there loses nothing: the next refresh finishes it.
