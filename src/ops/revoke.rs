@@ -126,6 +126,7 @@ fn works(
             blocks.extend(paths.into_iter().map(|path| Change::Block { path }));
         }
     }
+    blocks.extend(unread(name, trusted, what).into_iter().map(|path| Change::Block { path }));
     let able = ring.can_sign(&trusted.root.authority(RoleKind::Targets))?;
     // Nobody at hand may change anything: the publish says whose key is missing.
     if (able && !blocks.is_empty()) || works.is_empty() {
@@ -133,6 +134,22 @@ fn works(
         works.push(Work { changes, ..Work::default() });
     }
     Ok(works)
+}
+
+/// The paths that a signer may answer for whose role could not be read, because it expired or its keys were replaced.
+/// Signed again, it would say what it said before.
+fn unread(name: &ImageName, trusted: &Trusted, what: &What) -> Vec<String> {
+    let paths: Vec<String> = match what {
+        What::Tag(tag) | What::TagAt(tag, _) => vec![name.tag_path(tag)],
+        What::Digest(digest) => vec![name.digest_path(digest)],
+        What::All => Vec::new(),
+    };
+    let silent = |role: &str| {
+        let listed = trusted.snapshot.role(&RoleName::Delegated(role.to_owned())).is_some();
+        listed && trusted.signer(role).is_none()
+    };
+    let covered = |path: &String| signers(trusted).any(|signer| silent(signer.name()) && signer.covers(path));
+    paths.into_iter().filter(covered).collect()
 }
 
 /// The roles that hold entries, in the order in which they are asked.

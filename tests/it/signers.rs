@@ -208,3 +208,28 @@ async fn a_signers_role_is_refreshed_where_its_key_is_and_refused_once_it_expire
     assert_eq!(reader.exit(&scene.image("1.0")).await, 0);
     assert_eq!(reader.exit(&scene.image("t0")).await, 13, "without alice's key nobody can speak for alice");
 }
+
+#[tokio::test]
+async fn what_was_revoked_does_not_come_back_when_an_expired_signer_signs_again() {
+    let scene = Inside::start(3).await;
+    let alice = key();
+    add(&scene, signer("alice", &[&alice], 1, &["t*"])).await.unwrap();
+    let machine = pipeline(&scene, "alice", &[&alice]);
+    machine.sign(&[&scene.image("t0"), &scene.image("t1")]).await.unwrap();
+    let as_targets = Options { role: Some("targets".to_owned()), ..Options::default() };
+    scene.owner.sign_with(&[&scene.image("t0")], &as_targets).await.unwrap();
+    let reader = scene.reader();
+    for _ in 0..37 {
+        for machine in [&machine, &*scene.owner, &reader] {
+            machine.pass(days(10));
+        }
+        scene.owner.refresh(&scene.name).await.unwrap();
+    }
+    assert_eq!(reader.exit(&scene.image("t0")).await, 0, "the targets keys vouch for it still");
+    scene.owner.revoke(&scene.image("t0")).await.unwrap();
+    machine.sign(&[&scene.image("t2")]).await.unwrap();
+    assert_eq!(reader.exit(&scene.image("t0")).await, 11);
+    for tag in ["t1", "t2"] {
+        assert_eq!(reader.exit(&scene.image(tag)).await, 0, "what alice had signed is not lost: {tag}");
+    }
+}

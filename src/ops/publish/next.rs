@@ -108,7 +108,10 @@ impl Run<'_> {
                 continue;
             };
             let authority = voice.authority();
-            let present = present(trusted, &role);
+            let present = match present(trusted, &role) {
+                Some(file) => Some(file),
+                None => self.expired(base, &role, &authority).await?,
+            };
             let theirs: Vec<&Open> = beside.open.iter().filter(|open| open.intent.role == role.as_str()).collect();
             let mine = rest.changes && role == self.work.role;
             let again =
@@ -209,6 +212,27 @@ impl Run<'_> {
         let file = self.ring.sign(self.client.name, unsigned, &[authority]).await?;
         roles.insert(role, file);
         Ok(())
+    }
+
+    /// The file of a signer whose role expired: the present snapshot promises exactly it, and its own keys signed it, so
+    /// that whoever holds them goes on from there and loses nothing.
+    async fn expired(&self, base: &Base, role: &RoleName, authority: &Authority<'_>) -> Result<Option<Signed>, Error> {
+        let (Some(promise), Some(head)) = (base.trusted().snapshot.role(role), &base.updated.manifest) else {
+            return Ok(None);
+        };
+        let max = promise.length.unwrap_or(self.client.rules.limits.targets);
+        let file = role.file_name(Some(promise.version));
+        let Some(bytes) = head::read(&*self.client.repository, head, &file, max).await? else { return Ok(None) };
+        if promise.check(&bytes).is_err() {
+            return Ok(None);
+        }
+        let verified = Envelope::<Targets>::parse_untrusted(role, bytes)
+            .and_then(|envelope| threshold::verify(role, envelope, &[*authority]));
+        let name = self.client.name.to_string();
+        Ok(verified
+            .ok()
+            .filter(|verified| verified.binding().is_some_and(|binding| binding.collection == name))
+            .map(|verified| signed_file(role.clone(), &verified)))
     }
 
     /// The files of signers whose word cannot be verified now: they stay as they are, so that a reader is told why.
